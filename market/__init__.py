@@ -1,0 +1,1 @@
+"""Off-chain side of Subgrid: pure models first, then the chain client."""
