@@ -1,0 +1,103 @@
+"""Command line of the set-up: ``python -m scripts.setup demo`` or ``... test``."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import fcntl
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from scripts.setup.base import Project, SetupFailed, run, say
+from scripts.setup.npm import install_npm_packages
+from scripts.setup.packages import check_interpreter, install_packages, packages_stamp
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+
+def set_up_demo(project: Project) -> None:
+    """Install what running Subgrid needs: its packages and anvil.
+
+    Raises:
+        SetupFailed: If something can be neither found nor installed.
+    """
+    if not packages_stamp(project, "dev").is_set():
+        install_packages(project, what="Subgrid's Python packages (web3, pandas, matplotlib, ...)")
+    _ensure_anvil(project)
+
+
+def set_up_test(project: Project) -> None:
+    """Install what building and testing Subgrid needs.
+
+    Raises:
+        SetupFailed: If something can be neither found nor installed.
+    """
+    install_packages(project, "dev", what="Subgrid's Python packages and tools (ape, pytest, ...)")
+    install_npm_packages(project, build_tools=True, what="anvil, solc and OpenZeppelin's contracts")
+    _ensure_anvil(project)
+    if not any((project.root / ".cache" / "solc").glob("solc-*")):
+        say("  - the Solidity compiler into .cache/solc")
+        run([project.python, "-m", "scripts.solc"], cwd=project.root, advice="")
+
+
+def _ensure_anvil(project: Project) -> None:
+    if os.environ.get("SUBGRID_ANVIL") or _foreign_anvil(project):
+        return
+    install_npm_packages(project, build_tools=False, what="anvil (a private chain)")
+    binary = next(project.node_modules.glob("@foundry-rs/anvil-*/bin/anvil"), None)
+    if binary is None:
+        raise SetupFailed(
+            f"npm has no anvil for {platform.system()} on {platform.machine()}. "
+            "Put one on the PATH, or name it in SUBGRID_ANVIL."
+        )
+    link = project.venv / "bin" / "anvil"
+    if not link.exists():
+        link.unlink(missing_ok=True)
+        # ape looks for anvil on the PATH only.
+        link.symlink_to(binary)
+
+
+def _foreign_anvil(project: Project) -> bool:
+    found = shutil.which("anvil")
+    return found is not None and not Path(found).resolve().is_relative_to(project.root)
+
+
+@contextlib.contextmanager
+def _alone(project: Project) -> Iterator[None]:
+    """Let one set-up of a checkout wait for another; the lock goes with the process."""
+    path = project.root / ".cache" / "setup.lock"
+    path.parent.mkdir(exist_ok=True)
+    with path.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def main() -> int:
+    """Run the command line; returns the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="python -m scripts.setup", description="Install what a make target needs, once."
+    )
+    parser.add_argument("target", choices=["demo", "test"], help="what the set-up is for")
+    target = parser.parse_args().target
+    project = Project(ROOT)
+    try:
+        check_interpreter()
+        say(f"Setting up for `make {target}`:")
+        with _alone(project):
+            set_up_demo(project) if target == "demo" else set_up_test(project)
+    except SetupFailed as error:
+        print(f"Set-up failed: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\nInterrupted. Run the same command again to go on.", file=sys.stderr)
+        return 130
+    say("Set-up is complete.")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
