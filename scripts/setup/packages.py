@@ -76,7 +76,7 @@ def install_packages(project: Project, *extras: str, what: str) -> None:
             *("--constraint", "constraints.txt"),
             # The checkout itself goes on the path, so that scripts and tests can be imported too.
             *("--config-settings", "editable_mode=compat"),
-            *("--editable", f".[{','.join(extras)}]"),
+            *("--editable", f".[{','.join(extras)}]" if extras else "."),
         ],
         cwd=project.root,
         advice="Check the network and run the same command again.",
