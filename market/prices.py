@@ -164,13 +164,13 @@ class PeriodPrices(Benchmark):
 
     def __post_init__(self) -> None:
         """Check range, order and flags."""
-        # A slotted dataclass replaces its class, which breaks the zero-argument super().
-        Benchmark.__post_init__(self)
         if not isinstance(self.clamp_flags, int) or self.clamp_flags & ~int(ALL_CLAMP_FLAGS):
             raise PriceError(
                 f"clamp_flags = {self.clamp_flags!r} is not a sum of clamp bits; "
                 "add up 1 (selling), 2 (planned) and 4 (compensation)"
             )
+        # A slotted dataclass replaces its class, which breaks the zero-argument super().
+        Benchmark.__post_init__(self)
 
     @classmethod
     def from_benchmark(cls, benchmark: Benchmark) -> PeriodPrices:

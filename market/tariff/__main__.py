@@ -94,8 +94,7 @@ def curves(
     incentive: IncentiveOption = 0.0,
     mix: MixOption = "equal",
 ) -> None:
-    """Write Fig. 3 as CSV: peak, flat and valley price of 24 hours on sunny, cloudy and rainy
-    days."""
+    """Write Fig. 3 as CSV: peak, flat and valley price of 24 hours, for the three weathers."""
     _write(_calibration(annuity, solve, incentive, mix).tariff, out, write_curves)
 
 
