@@ -1,4 +1,4 @@
-"""The inputs the paper prints, read from ``data/peng/inputs.json``."""
+"""The inputs the paper prints, read from ``inputs.json`` beside this file."""
 
 from __future__ import annotations
 
@@ -44,18 +44,11 @@ def paper() -> Paper:
     Raises:
         TariffError: The data file is missing or unusable.
     """
-    return read_paper(_data_directory() / "inputs.json")
-
-
-def _data_directory() -> Path:
-    """The inputs lie beside this file in an installed wheel, under ``data/`` in a checkout."""
-    here = Path(__file__).resolve()
-    packaged = here.parent / "data"
-    return packaged if packaged.is_dir() else here.parents[2] / "data" / "peng"
+    return read_paper(Path(__file__).with_name("inputs.json"))
 
 
 def read_paper(path: Path) -> Paper:
-    """Read inputs in the layout of ``data/peng/inputs.json``.
+    """Read inputs in the layout of the shipped ``inputs.json``.
 
     A weather entry may carry `zero_added_at_hour`, which inserts the zero that is missing in print.
 

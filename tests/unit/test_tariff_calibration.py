@@ -22,7 +22,7 @@ from market.tariff import (
     read_paper,
 )
 
-INPUTS = Path(__file__).parents[2] / "data" / "peng" / "inputs.json"
+INPUTS = Path(__file__).parents[2] / "market" / "tariff" / "inputs.json"
 TABLE_V = Sections(0.5359, 0.4379, 0.3297)
 EQUAL = Sections.same(WeatherMix.equal())
 
