@@ -78,4 +78,5 @@ def _npm_of_wheel(project: Project) -> list[str | Path] | None:
         return None
     # By its script: the wheel's bin/npm looks for a node on the PATH.
     script = Path(folder) / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
-    return [Path(folder) / "bin" / "node", script]
+    # The certificates that the machine trusts; node has a list of its own otherwise.
+    return [Path(folder) / "bin" / "node", "--use-system-ca", script]
