@@ -1,0 +1,365 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity ^0.8.28;
+
+import {Clock} from "./Clock.sol";
+import {IBook} from "./interfaces/IBook.sol";
+import {Basis, Bucket, Hashes, IMaster, Job, Lines, Stage} from "./interfaces/IMaster.sol";
+import {IOracle} from "./interfaces/IOracle.sol";
+import {IRegistry} from "./interfaces/IRegistry.sol";
+import {ISubordinate_one, ISubordinate_two} from "./interfaces/ISubordinates.sol";
+import {IVault} from "./interfaces/IVault.sol";
+import {Amounts} from "./libraries/Amounts.sol";
+import {Entries, Entry} from "./libraries/Entries.sol";
+import {Legs} from "./libraries/Legs.sol";
+import {Roots} from "./libraries/Roots.sol";
+import {Settlement} from "./libraries/Settlement.sol";
+import {Deviation} from "./types/Deviation.sol";
+import {Transfer, toTransfer} from "./types/Transfer.sol";
+import {Leg, Limits, Prices, Schedule} from "./types/Types.sol";
+
+/// @title The period's life
+/// @notice Documented in `IMaster`.
+contract Master is IMaster, Clock {
+    using Legs for Leg;
+
+    /// The rooms a master works with.
+    struct Rooms {
+        IRegistry registry;
+        IBook book;
+        IOracle oracle;
+        IVault vault;
+        ISubordinate_one one;
+        ISubordinate_two two;
+    }
+
+    struct Period {
+        Stage stage;
+        bool isVoid;
+        bool flagged;
+        uint16 version;
+        uint32 buckets;
+        uint32 cleared;
+        bytes32 positionsRoot;
+        bytes32 jobHash;
+    }
+
+    /// What one basis makes of a chunk of nodes.
+    struct Outcome {
+        int256[] nets;
+        bool[] flagged;
+    }
+
+    uint8 private constant COUNT = 0;
+    uint8 private constant MATCH = 1;
+    uint8 private constant PAY = 2;
+    uint8 private constant DONE = 3;
+
+    IRegistry private immutable REGISTRY;
+    IBook private immutable BOOK;
+    IOracle private immutable ORACLE;
+    IVault private immutable VAULT;
+    ISubordinate_one private immutable ONE;
+    ISubordinate_two private immutable TWO;
+
+    /// @inheritdoc IMaster
+    uint32 public immutable firstPeriod;
+
+    mapping(uint32 period => Period) private _periods;
+    uint256 private _settledPeriods;
+
+    constructor(Schedule memory s, Rooms memory rooms) Clock(s) {
+        REGISTRY = rooms.registry;
+        BOOK = rooms.book;
+        ORACLE = rooms.oracle;
+        VAULT = rooms.vault;
+        ONE = rooms.one;
+        TWO = rooms.two;
+        firstPeriod = uint32(_currentPeriod()) + 1; // 2^32 periods outlast any schedule
+    }
+
+    /// @inheritdoc IMaster
+    function clear(uint32 period, uint32 most) external {
+        Period storage p = _periods[period];
+        if (period < firstPeriod) revert BeforeMarket(period, firstPeriod);
+        if (block.timestamp < _gate(period)) revert GateOpen(period, _gate(period));
+        if (p.stage >= Stage.Cleared) return;
+        if (p.stage == Stage.Open) {
+            p.stage = Stage.Clearing;
+            p.buckets = (REGISTRY.nodeCount() >> 8) + 1;
+        }
+        (uint32 bucket, bytes32 root) = (p.cleared, p.positionsRoot);
+        for (; most != 0 && bucket != p.buckets; (--most, ++bucket)) {
+            bytes memory positions = BOOK.take(period, bucket);
+            root = Roots.extend(root, keccak256(positions));
+            if (positions.length != 0) emit PositionsFixed(period, bucket, positions);
+        }
+        (p.cleared, p.positionsRoot) = (bucket, root);
+        if (bucket != p.buckets) return;
+        p.isVoid = block.timestamp >= _start(period);
+        p.stage = p.isVoid ? Stage.Void : Stage.Cleared;
+        emit Cleared(period, bucket, p.isVoid);
+    }
+
+    /// @inheritdoc IMaster
+    function settle(Job calldata given, Hashes calldata hashes, Bucket[] calldata buckets)
+        external
+        returns (bool done)
+    {
+        Period storage p = _periods[given.period];
+        Job memory job;
+        (done, job) = _resume(p, given);
+        if (!done) return false;
+
+        uint256 left = p.buckets - job.bucket;
+        if (buckets.length == 0 || buckets.length > left) revert TooManyBuckets(buckets.length, left);
+        _checkHashes(p, job, hashes);
+        _checkBytes(job.bucket, hashes, buckets);
+
+        Entry[] memory entries = Entries.read(job.bucket, buckets, p.isVoid);
+        bool whole = buckets.length == p.buckets;
+        do {
+            _step(job, entries);
+            job.bucket += uint32(buckets.length); // at most the period's buckets
+            if (job.bucket == p.buckets) _nextPass(job);
+        } while (whole && job.pass != DONE);
+
+        if (job.pass == DONE) return _finish(p, job);
+        p.jobHash = keccak256(abi.encode(job));
+        emit Continued(job.period, job);
+    }
+
+    /// @inheritdoc IMaster
+    function periodOf(uint32 period)
+        external
+        view
+        returns (Stage stage, uint32 buckets, uint16 version, bool flagged)
+    {
+        Period storage p = _periods[period];
+        return (p.stage, p.buckets, p.version, p.flagged);
+    }
+
+    /// @inheritdoc IMaster
+    function positionsRoot(uint32 period) external view returns (bytes32) {
+        return _periods[period].positionsRoot;
+    }
+
+    /// @inheritdoc IMaster
+    function jobHash(uint32 period) external view returns (bytes32) {
+        return _periods[period].jobHash;
+    }
+
+    /// @inheritdoc IMaster
+    function isCleared(uint32 period) external view returns (bool) {
+        return period < firstPeriod || _periods[period].stage >= Stage.Cleared;
+    }
+
+    /// @inheritdoc IMaster
+    function unsettled() public view returns (uint256) {
+        if (block.timestamp < _start(firstPeriod)) return 0;
+        return _currentPeriod() + 1 - firstPeriod - _settledPeriods;
+    }
+
+    /// @inheritdoc IMaster
+    function marginOf(uint32 node) external view returns (uint256) {
+        uint256 periods = unsettled();
+        if (periods > _mostUnsettled()) periods = _mostUnsettled();
+        Limits memory l = ORACLE.limits();
+        return periods * Amounts.up(REGISTRY.nodeOf(node).importCapacityWh * (uint256(l.priceCap) + l.feeCap));
+    }
+
+    /// @dev Takes up the settlement under way, or begins the one that is due; `go` is false if there is none, or if the
+    /// given job is not the one under way.
+    function _resume(Period storage p, Job calldata given) private view returns (bool go, Job memory job) {
+        uint32 period = given.period;
+        if (period < firstPeriod) revert BeforeMarket(period, firstPeriod);
+        if (p.stage < Stage.Cleared) revert NotCleared(period);
+        if (p.jobHash != 0) {
+            job = given;
+            return (keccak256(abi.encode(job)) == p.jobHash, job);
+        }
+        job.period = period;
+        bool settled = p.stage >= Stage.Settled;
+        if (settled) {
+            job.was.exists = true;
+            job.was.version = p.version;
+            job.was.root = ORACLE.reportRoot(period, p.version);
+        }
+        job.now_.exists = true;
+        (job.now_.version, job.now_.root) = ORACLE.latestReport(period);
+        bool isNew = !settled || job.now_.version > p.version;
+        if (p.stage == Stage.Final) {
+            go = false;
+        } else if (block.timestamp >= _windowEnd(period)) {
+            job.now_.finalMode = true;
+            go = isNew || p.flagged;
+        } else if (job.now_.version != 0 || settled) {
+            go = isNew;
+        } else if (block.timestamp >= _settleDeadline(period)) {
+            go = true;
+        } else {
+            revert NothingToSettle(period, _settleDeadline(period));
+        }
+    }
+
+    function _checkHashes(Period storage p, Job memory job, Hashes calldata hashes) private view {
+        if (hashes.positions.length != p.buckets || Roots.fold(hashes.positions) != p.positionsRoot) {
+            revert WrongHashes(job.period, 0);
+        }
+        if (Roots.fold(hashes.was) != job.was.root) revert WrongHashes(job.period, 1);
+        if (Roots.fold(hashes.now_) != job.now_.root) revert WrongHashes(job.period, 2);
+    }
+
+    function _checkBytes(uint32 first, Hashes calldata hashes, Bucket[] calldata buckets) private pure {
+        for (uint32 i; i < buckets.length; ++i) {
+            uint32 b = first + i;
+            if (!_isBucket(hashes.positions, b, buckets[i].positions)) revert WrongBytes(b, 0);
+            if (!_isBucket(hashes.was, b, buckets[i].was)) revert WrongBytes(b, 1);
+            if (!_isBucket(hashes.now_, b, buckets[i].now_)) revert WrongBytes(b, 2);
+        }
+    }
+
+    /// @dev Buckets behind a report's last one are empty.
+    function _isBucket(bytes32[] calldata hashes, uint256 b, bytes calldata data) private pure returns (bool) {
+        return b < hashes.length ? keccak256(data) == hashes[b] : data.length == 0;
+    }
+
+    /// @dev Runs the job's pass over a chunk of nodes, for the earlier basis, if any, and the present one.
+    function _step(Job memory job, Entry[] memory entries) private {
+        if (job.pass == PAY) return _pay(job, entries);
+        _prepare(job.pass, job.was, entries, false);
+        _prepare(job.pass, job.now_, entries, true);
+    }
+
+    /// @dev Adds a chunk to the totals: of the compensation and all deviations first, then of what is left to sell.
+    function _prepare(uint8 pass, Basis memory basis, Entry[] memory entries, bool present) private view {
+        if (!basis.exists) return;
+        (Deviation[] memory deviations,) = _deviations(entries, basis.finalMode, present);
+        if (pass == COUNT) {
+            (uint256 demandWh, uint256 supplyWh) = ONE.count(deviations);
+            basis.compensation.demandWh += demandWh;
+            basis.compensation.supplyWh += supplyWh;
+            for (uint256 i; i < deviations.length; ++i) {
+                basis.local.demandWh += deviations[i].demandWh();
+                basis.local.supplyWh += deviations[i].surplusWh();
+            }
+        } else {
+            Deviation[] memory left;
+            (left, basis.compensation) = ONE.serve(deviations, basis.compensation);
+            (uint256 demandWh, uint256 supplyWh) = TWO.count(left);
+            basis.selling.demandWh += demandWh;
+            basis.selling.supplyWh += supplyWh;
+        }
+    }
+
+    /// @dev Ends a pass: what one leg traded is no longer there for the local balance.
+    function _nextPass(Job memory job) private pure {
+        job.bucket = 0;
+        _endPass(job.pass, job.was);
+        _endPass(job.pass, job.now_);
+        ++job.pass;
+    }
+
+    function _endPass(uint8 pass, Basis memory basis) private pure {
+        if (pass == PAY) return;
+        uint256 tradedWh = (pass == COUNT ? basis.compensation : basis.selling).tradedWh();
+        basis.local.demandWh -= tradedWh;
+        basis.local.supplyWh -= tradedWh;
+        (basis.compensation.demandSeenWh, basis.compensation.supplySeenWh) = (0, 0);
+    }
+
+    /// @dev Computes the nets of a chunk under both bases and has the vault move the difference.
+    function _pay(Job memory job, Entry[] memory entries) private {
+        Prices memory prices = ORACLE.pricesOf(job.period);
+        Outcome memory was;
+        if (job.was.exists) was = _outcome(job, entries, prices, false);
+        Outcome memory now_ = _outcome(job, entries, prices, true);
+
+        Transfer[] memory transfers = new Transfer[](entries.length);
+        uint256 moved;
+        for (uint256 i; i < entries.length; ++i) {
+            int256 net = now_.nets[i];
+            bool hold = now_.flagged[i];
+            job.nodesUyuan += net;
+            if (hold) job.flagged = true;
+            (uint256 release, bool wasHeld) = (entries[i].lockedUyuan, false);
+            if (job.was.exists) {
+                net -= was.nets[i];
+                (release, wasHeld) = (0, was.flagged[i]);
+            }
+            if (net == 0 && release == 0 && wasHeld == hold) continue;
+            transfers[moved++] = toTransfer(entries[i].node, wasHeld, hold, release, net);
+        }
+        assembly ("memory-safe") {
+            mstore(transfers, moved) // only ever shortens the array
+        }
+        VAULT.settle(job.period, transfers);
+    }
+
+    /// @dev Takes a chunk through all legs. Only the present basis announces its shares and adds to the job's lines.
+    function _outcome(Job memory job, Entry[] memory entries, Prices memory prices, bool present)
+        private
+        returns (Outcome memory outcome)
+    {
+        Basis memory basis = present ? job.now_ : job.was;
+        Deviation[] memory deviations;
+        Deviation[] memory left1;
+        Deviation[] memory left2;
+        Deviation[] memory left3;
+        (deviations, outcome.flagged) = _deviations(entries, basis.finalMode, present);
+        if (present) {
+            (left1, basis.compensation) = ONE.compensate(job.period, basis.version, deviations, basis.compensation);
+            (left2, left3, basis.selling, basis.local) =
+                TWO.sell(job.period, basis.version, left1, basis.selling, basis.local);
+        } else {
+            (left1, basis.compensation) = ONE.serve(deviations, basis.compensation);
+            (left2, left3, basis.selling, basis.local) = TWO.serve(left1, basis.selling, basis.local);
+        }
+        outcome.nets = new int256[](entries.length);
+        for (uint256 i; i < entries.length; ++i) {
+            uint256 feeNyuan;
+            (outcome.nets[i], feeNyuan) =
+                Settlement.net(entries[i], deviations[i], left1[i], left2[i], left3[i], prices);
+            if (!present) continue;
+            job.feesNyuan += feeNyuan;
+            job.importedWh += left3[i].demandWh();
+            job.exportedWh += left3[i].surplusWh();
+        }
+    }
+
+    function _deviations(Entry[] memory entries, bool finalMode, bool present)
+        private
+        pure
+        returns (Deviation[] memory deviations, bool[] memory flagged)
+    {
+        deviations = new Deviation[](entries.length);
+        flagged = new bool[](entries.length);
+        for (uint256 i; i < entries.length; ++i) {
+            (deviations[i], flagged[i]) =
+                Settlement.deviation(entries[i], present ? entries[i].now_ : entries[i].was, finalMode);
+        }
+    }
+
+    function _finish(Period storage p, Job memory job) private returns (bool) {
+        Basis memory basis = job.now_;
+        if (!job.was.exists) ++_settledPeriods;
+        delete p.jobHash;
+        p.stage = basis.finalMode ? Stage.Final : Stage.Settled;
+        p.version = basis.version;
+        p.flagged = job.flagged;
+        emit PeriodSettled(job.period, basis.version, basis.finalMode, _lines(job));
+        return true;
+    }
+
+    function _lines(Job memory job) private view returns (Lines memory l) {
+        Prices memory p = ORACLE.pricesOf(job.period);
+        l.compensatedWh = job.now_.compensation.tradedWh();
+        l.soldWh = job.now_.selling.tradedWh();
+        l.balancedWh = job.now_.local.tradedWh();
+        (l.importedWh, l.exportedWh, l.feesNyuan) = (job.importedWh, job.exportedWh, job.feesNyuan);
+        l.gridUyuan = -job.nodesUyuan;
+        int256 namedNyuan = int256(l.importedWh * p.retail) - int256(l.exportedWh * p.feedIn)
+            + int256(l.balancedWh * (p.compensation - p.selling)) + int256(l.feesNyuan);
+        // Payers round up and payees down, so the grid company is left with at least its named lines.
+        l.dustNyuan = uint256(l.gridUyuan * int256(Amounts.NYUAN_PER_UYUAN) - namedNyuan);
+    }
+}

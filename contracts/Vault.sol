@@ -1,0 +1,258 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity ^0.8.28;
+
+import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
+import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol";
+import {IMaster} from "./interfaces/IMaster.sol";
+import {IRegistry, TREASURY_ROLE} from "./interfaces/IRegistry.sol";
+import {IVault} from "./interfaces/IVault.sol";
+import {Transfer} from "./types/Transfer.sol";
+
+/// @title The only room that holds and moves money
+/// @notice Documented in `IVault`.
+contract Vault is IVault {
+    using SafeERC20 for IERC20;
+
+    /// What the grid company owes one node from one settlement: `amount` micro-yuan that are funded once its income has
+    /// covered all earlier claims, that is, once `_funded` passes `from`.
+    struct Claim {
+        uint128 from;
+        uint128 amount;
+    }
+
+    uint32 private constant GRID = 0;
+
+    IERC20 private immutable TOKEN;
+    IRegistry private immutable REGISTRY;
+    address private immutable BOOK;
+    IMaster private immutable MASTER;
+
+    mapping(uint32 node => Account) private _accounts;
+    mapping(uint32 node => uint256) private _debts;
+    mapping(uint32 period => mapping(uint32 node => uint256)) private _held;
+
+    mapping(uint32 node => Claim[]) private _claims;
+    mapping(uint32 node => uint256) private _nextClaim;
+    // A net is below 2^67, so 2^60 unpaid credits could arise before these sums left 128 bits.
+    uint128 private _arose;
+    uint128 private _funded;
+    uint256 private _collected;
+
+    constructor(IERC20 token, IRegistry registry, address book, IMaster master) {
+        TOKEN = token;
+        REGISTRY = registry;
+        BOOK = book;
+        MASTER = master;
+    }
+
+    /// @inheritdoc IVault
+    function deposit(uint32 node, uint256 amountUyuan) external {
+        if (node > REGISTRY.nodeCount()) revert UnknownNode(node);
+        TOKEN.safeTransferFrom(msg.sender, address(this), amountUyuan);
+        emit Deposited(node, msg.sender, amountUyuan);
+        _receive(node, amountUyuan);
+    }
+
+    /// @inheritdoc IVault
+    function withdraw(uint32 node, uint256 amountUyuan) external {
+        _checkAccount(node);
+        Account storage account = _accounts[node];
+        uint256 free = account.freeUyuan;
+        if (amountUyuan > free) revert InsufficientFree(node, amountUyuan, free);
+        uint256 margin = node == GRID ? 0 : MASTER.marginOf(node);
+        if (amountUyuan + margin > free) revert MarginRequired(node, amountUyuan, free, margin);
+        account.freeUyuan = uint64(free - amountUyuan); // never grows
+        emit Withdrawn(node, msg.sender, amountUyuan);
+        TOKEN.safeTransfer(msg.sender, amountUyuan);
+    }
+
+    /// @inheritdoc IVault
+    function collect(uint32 node, uint256 most) external {
+        Claim[] storage claims = _claims[node];
+        uint256 next = _nextClaim[node];
+        uint256 paid;
+        for (; next < claims.length && most != 0; --most) {
+            Claim storage claim = claims[next];
+            if (_funded <= claim.from) break;
+            uint256 payable_ = _min(claim.amount, _funded - claim.from);
+            paid += payable_;
+            if (payable_ != claim.amount) {
+                // Both stay below 2^128: the sum of all claims does.
+                (claim.from, claim.amount) = (claim.from + uint128(payable_), claim.amount - uint128(payable_));
+                break;
+            }
+            ++next;
+        }
+        _nextClaim[node] = next;
+        if (paid == 0) return;
+        _collected += paid;
+        emit ClaimPaid(node, paid);
+        _receive(node, paid);
+    }
+
+    /// @inheritdoc IVault
+    function lock(uint32 node, uint256 amountUyuan) external {
+        if (msg.sender != BOOK) revert NotBook(msg.sender);
+        Account memory account = _accounts[node];
+        if (account.inDebt) revert InDebt(node, _debts[node]);
+        if (amountUyuan > account.freeUyuan) revert InsufficientFree(node, amountUyuan, account.freeUyuan);
+        // Bounded by the free balance, so it fits; locked plus free never exceeds the token's supply cap.
+        account.freeUyuan -= uint64(amountUyuan);
+        account.lockedUyuan += uint64(amountUyuan);
+        _accounts[node] = account;
+    }
+
+    /// @inheritdoc IVault
+    function settle(uint32 period, Transfer[] calldata transfers) external {
+        if (msg.sender != address(MASTER)) revert NotMaster(msg.sender);
+        uint256 gridFree = _accounts[GRID].freeUyuan;
+        for (uint256 i; i < transfers.length; ++i) {
+            if (transfers[i].netUyuan() < 0) gridFree = _move(period, transfers[i], gridFree);
+        }
+        for (uint256 i; i < transfers.length; ++i) {
+            if (transfers[i].netUyuan() >= 0) gridFree = _move(period, transfers[i], gridFree);
+        }
+        _accounts[GRID].freeUyuan = uint64(gridFree); // part of the supply, which fits
+        emit Settled(period, transfers);
+    }
+
+    /// @inheritdoc IVault
+    function accountOf(uint32 node) external view returns (Account memory) {
+        return _accounts[node];
+    }
+
+    /// @inheritdoc IVault
+    function debtOf(uint32 node) external view returns (uint256) {
+        return _debts[node];
+    }
+
+    /// @inheritdoc IVault
+    function claimsOf(uint32 node) external view returns (uint256 sum) {
+        Claim[] storage claims = _claims[node];
+        for (uint256 i = _nextClaim[node]; i < claims.length; ++i) {
+            sum += claims[i].amount;
+        }
+    }
+
+    /// @inheritdoc IVault
+    function heldOf(uint32 period, uint32 node) external view returns (uint256) {
+        return _held[period][node];
+    }
+
+    /// @inheritdoc IVault
+    function claimTotals() external view returns (uint256 arose, uint256 funded, uint256 collected) {
+        return (_arose, _funded, _collected);
+    }
+
+    /// @dev Settles one node against the grid company's free balance and returns what is left of that.
+    function _move(uint32 period, Transfer transfer, uint256 gridFree) private returns (uint256) {
+        uint32 node = transfer.node();
+        int256 net = transfer.netUyuan();
+        Account memory account = _accounts[node];
+
+        uint256 released = transfer.releaseUyuan();
+        if (transfer.wasHeld()) {
+            released += _held[period][node];
+            delete _held[period][node];
+        }
+        uint256 free = account.freeUyuan + released;
+        uint256 locked = account.lockedUyuan - released;
+
+        if (net < 0) {
+            uint256 due = uint256(-net);
+            uint256 paid = _min(due, free);
+            free -= paid;
+            gridFree += _fundClaims(paid);
+            if (paid != due) {
+                account.inDebt = true;
+                _debts[node] += due - paid;
+                emit DebtIncurred(node, due - paid);
+            }
+        } else if (net > 0) {
+            uint256 credit = uint256(net);
+            if (account.inDebt) {
+                uint256 forgiven = _min(credit, _debts[node]);
+                credit -= forgiven;
+                account.inDebt = _repay(node, forgiven);
+            }
+            uint256 paid = _min(credit, gridFree);
+            gridFree -= paid;
+            free += paid;
+            if (paid != credit) _owe(node, credit - paid);
+        }
+
+        if (account.inDebt && free != 0) {
+            uint256 repaid = _min(free, _debts[node]);
+            free -= repaid;
+            gridFree += _fundClaims(repaid);
+            account.inDebt = _repay(node, repaid);
+        }
+
+        if (transfer.hold()) {
+            int256 pot = int256(released) + net;
+            uint256 hold = pot > 0 ? _min(free, uint256(pot)) : 0;
+            if (hold != 0) {
+                free -= hold;
+                locked += hold;
+                _held[period][node] = hold;
+            }
+        }
+
+        // Every balance is part of the token's supply, which fits 64 bits.
+        account.freeUyuan = uint64(free);
+        account.lockedUyuan = uint64(locked);
+        _accounts[node] = account;
+        return gridFree;
+    }
+
+    /// @dev Books tokens that reached the vault, or left its claims, for a node.
+    function _receive(uint32 node, uint256 amountUyuan) private {
+        Account storage grid = _accounts[GRID];
+        if (node == GRID) {
+            grid.freeUyuan += uint64(_fundClaims(amountUyuan)); // at most the supply
+            return;
+        }
+        Account storage account = _accounts[node];
+        if (account.inDebt) {
+            uint256 repaid = _min(amountUyuan, _debts[node]);
+            amountUyuan -= repaid;
+            grid.freeUyuan += uint64(_fundClaims(repaid)); // at most the supply
+            account.inDebt = _repay(node, repaid);
+        }
+        account.freeUyuan += uint64(amountUyuan); // at most the supply
+    }
+
+    /// @dev Writes off repaid debt; returns whether any is left.
+    function _repay(uint32 node, uint256 amountUyuan) private returns (bool) {
+        uint256 left = _debts[node] - amountUyuan;
+        _debts[node] = left;
+        emit DebtRepaid(node, amountUyuan);
+        return left != 0;
+    }
+
+    function _owe(uint32 node, uint256 amountUyuan) private {
+        _claims[node].push(Claim({from: _arose, amount: uint128(amountUyuan)}));
+        _arose += uint128(amountUyuan);
+        emit ClaimArose(node, amountUyuan);
+    }
+
+    /// @dev Sets the grid company's income aside for open claims; returns what is left for its free balance.
+    function _fundClaims(uint256 amountUyuan) private returns (uint256) {
+        uint256 open = _arose - _funded;
+        if (open == 0) return amountUyuan;
+        uint256 set = _min(open, amountUyuan);
+        _funded += uint128(set);
+        return amountUyuan - set;
+    }
+
+    function _checkAccount(uint32 node) private view {
+        bool acts = node == GRID
+            ? REGISTRY.hasRole(TREASURY_ROLE, msg.sender)
+            : REGISTRY.nodeOf(node).account == msg.sender;
+        if (!acts) revert NotAccount(node, msg.sender);
+    }
+
+    function _min(uint256 a, uint256 b) private pure returns (uint256) {
+        return a < b ? a : b;
+    }
+}

@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity ^0.8.28;
+
+import {Transfer} from "../types/Transfer.sol";
+
+/// @title The only room that holds and moves money
+/// @notice Keeps every node's balance; node 0 is the grid company. Only a deposit or a withdrawal changes the sum of all
+/// balances; locking and settling move money inside (SPEC section 7). All amounts in micro-yuan.
+/// @dev The token is the market's own, so its transfers neither call back nor take a cut. For every node,
+/// `free + locked + claims - debt` changes by exactly the net of a settlement.
+interface IVault {
+    /// One node's balance.
+    /// @param freeUyuan May be withdrawn (but for the margin) or locked.
+    /// @param lockedUyuan Secures positions, or is held while a meter is unread.
+    /// @param inDebt Whether the node owes the grid company, see `debtOf`.
+    struct Account {
+        uint64 freeUyuan;
+        uint64 lockedUyuan;
+        bool inDebt;
+    }
+
+    /// @notice Tokens came in for a node.
+    event Deposited(uint32 indexed node, address indexed from, uint256 amountUyuan);
+    /// @notice Tokens went out to a node's account.
+    event Withdrawn(uint32 indexed node, address indexed to, uint256 amountUyuan);
+    /// @notice A settlement moved money; each word is a `Transfer`.
+    event Settled(uint32 indexed period, Transfer[] transfers);
+    /// @notice A node could not pay; it owes the grid company this much more.
+    event DebtIncurred(uint32 indexed node, uint256 amountUyuan);
+    /// @notice A node paid off part of its debt.
+    event DebtRepaid(uint32 indexed node, uint256 amountUyuan);
+    /// @notice The grid company could not pay a node; the claim is paid from what it receives next.
+    event ClaimArose(uint32 indexed node, uint256 amountUyuan);
+    /// @notice A funded claim became the node's free balance.
+    event ClaimPaid(uint32 indexed node, uint256 amountUyuan);
+
+    /// @notice Only the `Book` locks.
+    error NotBook(address caller);
+    /// @notice Only the `Master` settles.
+    error NotMaster(address caller);
+    /// @notice The caller does not act for the node.
+    error NotAccount(uint32 node, address caller);
+    /// @notice No such node was admitted.
+    error UnknownNode(uint32 node);
+    /// @notice The free balance does not cover what is asked.
+    error InsufficientFree(uint32 node, uint256 askedUyuan, uint256 freeUyuan);
+    /// @notice The withdrawal would cut into the margin for unsettled periods; it shrinks as they settle.
+    error MarginRequired(uint32 node, uint256 askedUyuan, uint256 freeUyuan, uint256 marginUyuan);
+    /// @notice A node in debt cannot trade; a deposit repays it.
+    error InDebt(uint32 node, uint256 debtUyuan);
+
+    /// @notice Moves the caller's tokens into a node's balance; debt is repaid first. Anyone may deposit for any node.
+    function deposit(uint32 node, uint256 amountUyuan) external;
+
+    /// @notice Pays out free balance to the node's account (for node 0, to a holder of `TREASURY_ROLE`).
+    function withdraw(uint32 node, uint256 amountUyuan) external;
+
+    /// @notice Turns funded claims of a node into free balance. Anyone may call; `most` bounds the work.
+    function collect(uint32 node, uint256 most) external;
+
+    /// @notice Locks free balance behind a position. Only the `Book`.
+    function lock(uint32 node, uint256 amountUyuan) external;
+
+    /// @notice Moves the money of a settlement, debits before credits. Never reverts for lack of money. Only the `Master`.
+    function settle(uint32 period, Transfer[] calldata transfers) external;
+
+    /// @notice A node's balance.
+    function accountOf(uint32 node) external view returns (Account memory);
+
+    /// @notice What a node owes the grid company.
+    function debtOf(uint32 node) external view returns (uint256);
+
+    /// @notice What the grid company owes a node: claims not collected yet.
+    function claimsOf(uint32 node) external view returns (uint256);
+
+    /// @notice Money of a period held because the node's meter is unread.
+    function heldOf(uint32 period, uint32 node) external view returns (uint256);
+
+    /// @notice Claims that ever arose, were funded by the grid company's income, and were collected.
+    function claimTotals() external view returns (uint256 arose, uint256 funded, uint256 collected);
+}

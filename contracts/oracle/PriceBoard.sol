@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity ^0.8.28;
+
+import {Topic} from "../interfaces/IBallots.sol";
+import {IPriceBoard} from "../interfaces/IPriceBoard.sol";
+import {TARIFF_ROLE} from "../interfaces/IRegistry.sol";
+import {Limits, Prices, PriceSource} from "../types/Types.sol";
+import {Ballots} from "./Ballots.sol";
+
+/// @title The prices of every period
+/// @notice Documented in `IPriceBoard`.
+abstract contract PriceBoard is IPriceBoard, Ballots {
+    struct Benchmark {
+        uint32 fromPeriod;
+        Prices prices;
+    }
+
+    uint256 private constant MOST_PERIODS = 96;
+
+    uint32 private immutable PRICE_CAP;
+    uint32 private immutable FEE_CAP;
+    uint32 private immutable TRADE_FLOOR;
+    uint32 private immutable TRADE_CEILING;
+
+    Benchmark[] private _benchmarks;
+    mapping(uint32 period => Prices) private _fixed;
+
+    constructor(Limits memory l, Prices memory benchmark) {
+        if (l.tradeFloor > l.tradeCeiling || l.tradeCeiling > l.priceCap) revert BadLimits(l);
+        (PRICE_CAP, FEE_CAP) = (l.priceCap, l.feeCap);
+        (TRADE_FLOOR, TRADE_CEILING) = (l.tradeFloor, l.tradeCeiling);
+        _checkOrder(benchmark, l);
+        _pushBenchmark(0, benchmark);
+    }
+
+    /// @inheritdoc IPriceBoard
+    function setBenchmark(uint32 fromPeriod, Prices calldata prices) external {
+        _checkRole(TARIFF_ROLE);
+        _checkOrder(prices, limits());
+        uint32 last = _benchmarks[_benchmarks.length - 1].fromPeriod;
+        if (_priceOpening(fromPeriod) <= block.timestamp || fromPeriod <= last) {
+            revert BenchmarkTooLate(fromPeriod, _priceOpening(fromPeriod), last);
+        }
+        _pushBenchmark(fromPeriod, prices);
+    }
+
+    /// @inheritdoc IPriceBoard
+    function proposePrices(uint32 fromPeriod, Prices[] calldata prices) external {
+        if (prices.length == 0 || prices.length > MOST_PERIODS) revert RangeOutOfBounds(prices.length);
+        uint32 last = fromPeriod + uint32(prices.length) - 1; // at most 96 more
+        if (block.timestamp < _priceOpening(last)) revert TooEarly(last, _priceOpening(last));
+        if (block.timestamp >= _priceDeadline(fromPeriod)) revert TooLate(fromPeriod, _priceDeadline(fromPeriod));
+        Limits memory l = limits();
+        for (uint32 i; i < prices.length; ++i) {
+            _checkOrder(prices[i], l);
+            Prices memory b = benchmarkOf(fromPeriod + i);
+            if (prices[i].feedIn != b.feedIn || prices[i].retail != b.retail || prices[i].fee != b.fee) {
+                revert NotTheBenchmark(fromPeriod + i, prices[i], b);
+            }
+        }
+        bytes32 digest = keccak256(abi.encode(prices));
+        (uint32 round, uint8 proposer) = _open(Topic.Prices, fromPeriod, 0, _priceOpening(fromPeriod), digest);
+        emit PricesProposed(fromPeriod, round, proposer, digest, prices);
+    }
+
+    /// @inheritdoc IPriceBoard
+    function fixPrices(uint32 fromPeriod, uint32 round, Prices[] calldata prices) external {
+        bytes32 digest = keccak256(abi.encode(prices));
+        if (!_isAccepted(Topic.Prices, fromPeriod, 0, round, digest)) revert NotAccepted(fromPeriod, round, digest);
+        for (uint32 i; i < prices.length; ++i) {
+            uint32 period = fromPeriod + i;
+            if (block.timestamp >= _priceDeadline(period) || _fixed[period].source != PriceSource.None) continue;
+            Prices memory p = prices[i];
+            p.source = PriceSource.Committee;
+            _fixed[period] = p;
+            emit PricesFixed(period, p);
+        }
+    }
+
+    /// @inheritdoc IPriceBoard
+    function pricesOf(uint32 period) public view returns (Prices memory) {
+        Prices memory p = _fixed[period];
+        if (p.source != PriceSource.None) return p;
+        if (block.timestamp < _priceDeadline(period)) revert PricesNotFixed(period, _priceDeadline(period));
+        return benchmarkOf(period);
+    }
+
+    /// @inheritdoc IPriceBoard
+    function benchmarkOf(uint32 period) public view returns (Prices memory) {
+        uint256 i = _benchmarks.length - 1;
+        while (_benchmarks[i].fromPeriod > period) --i;
+        return _benchmarks[i].prices;
+    }
+
+    /// @inheritdoc IPriceBoard
+    function limits() public view returns (Limits memory) {
+        return
+            Limits({priceCap: PRICE_CAP, feeCap: FEE_CAP, tradeFloor: TRADE_FLOOR, tradeCeiling: TRADE_CEILING});
+    }
+
+    /// @inheritdoc IPriceBoard
+    function tradeBand() external view returns (uint256 floorUyuanPerKwh, uint256 ceilingUyuanPerKwh) {
+        return (TRADE_FLOOR, TRADE_CEILING);
+    }
+
+    function _pushBenchmark(uint32 fromPeriod, Prices memory prices) private {
+        prices.source = PriceSource.Benchmark;
+        _benchmarks.push(Benchmark({fromPeriod: fromPeriod, prices: prices}));
+        emit BenchmarkSet(fromPeriod, prices);
+    }
+
+    function _checkOrder(Prices memory p, Limits memory l) private pure {
+        bool ordered = p.feedIn <= p.selling && p.selling <= p.planned && p.planned <= p.compensation
+            && p.compensation <= p.retail && p.retail <= l.priceCap && p.fee <= l.feeCap;
+        if (!ordered) revert PricesOutOfOrder(p, l);
+    }
+}

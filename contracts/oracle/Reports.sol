@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity ^0.8.28;
+
+import {Topic} from "../interfaces/IBallots.sol";
+import {IReports} from "../interfaces/IReports.sol";
+import {Readings} from "../libraries/Readings.sol";
+import {Roots} from "../libraries/Roots.sol";
+import {Ballots} from "./Ballots.sol";
+
+/// @title What the meters measured
+/// @notice Documented in `IReports`.
+abstract contract Reports is IReports, Ballots {
+    mapping(uint32 period => uint16 version) private _latest;
+    mapping(uint32 period => mapping(uint16 version => bytes32)) private _roots;
+
+    /// @inheritdoc IReports
+    function proposeReport(uint32 period, uint16 version, bytes[] calldata buckets) external {
+        if (block.timestamp < _close(period)) revert TooEarly(period, _close(period));
+        if (block.timestamp >= _windowEnd(period)) revert TooLate(period, _windowEnd(period));
+        if (version != _latest[period] + 1) revert WrongVersion(period, version, _latest[period] + 1);
+        if (buckets.length == 0) revert EmptyReport(period);
+        uint256 nodeCount = REGISTRY.nodeCount();
+        bytes32 root;
+        for (uint256 b; b < buckets.length; ++b) {
+            _checkBucket(b, buckets[b], nodeCount);
+            root = Roots.extend(root, keccak256(buckets[b]));
+        }
+        (uint32 round, uint8 proposer) = _open(Topic.Report, period, version, _close(period), root);
+        emit ReportProposed(period, version, round, proposer, root, buckets);
+    }
+
+    /// @inheritdoc IReports
+    function latestReport(uint32 period) external view returns (uint16 version, bytes32 root) {
+        version = _latest[period];
+        root = _roots[period][version];
+    }
+
+    /// @inheritdoc IReports
+    function reportRoot(uint32 period, uint16 version) external view returns (bytes32 root) {
+        return _roots[period][version];
+    }
+
+    function _latestRoot(uint32 period) internal view returns (bytes32) {
+        return _roots[period][_latest[period]];
+    }
+
+    function _latestVersion(uint32 period) internal view returns (uint16) {
+        return _latest[period];
+    }
+
+    function _acceptReport(uint32 period, uint16 version, bytes32 root) internal {
+        _latest[period] = version;
+        _roots[period][version] = root;
+        emit ReportAccepted(period, version, root);
+    }
+
+    /// @dev An accepted report must never make a settlement fail, so its form is checked before anyone votes.
+    function _checkBucket(uint256 b, bytes calldata bucket, uint256 nodeCount) private pure {
+        uint256 formed = Readings.wellFormedUntil(bucket);
+        if (formed != bucket.length) revert MalformedBucket(b, formed);
+        if (formed == 0) return;
+        uint256 first = (b << 8) + Readings.indexAt(bucket, 0);
+        uint256 last = (b << 8) + Readings.indexAt(bucket, formed - Readings.RECORD);
+        if (first == 0 || last > nodeCount) revert MalformedBucket(b, first == 0 ? 0 : formed - Readings.RECORD);
+    }
+}

@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity ^0.8.28;
+
+/// How one node departed from its plan, in one word:
+/// node 32 | options 8 | takeable 40 | short 40 | extra 40 | over 40 | unused 40, energies in Wh (SPEC section 6).
+type Deviation is uint256;
+
+using DeviationFields for Deviation global;
+
+/// @dev Packs a deviation. Every energy must be below 2^40 Wh.
+function toDeviation(
+    uint256 node,
+    uint256 options,
+    uint256 takeableWh,
+    uint256 shortWh,
+    uint256 extraWh,
+    uint256 overWh,
+    uint256 unusedWh
+) pure returns (Deviation) {
+    return Deviation.wrap(
+        (node << 208) | (options << 200) | (takeableWh << 160) | (shortWh << 120) | (extraWh << 80) | (overWh << 40)
+            | unusedWh
+    );
+}
+
+/// @notice Reads and reduces the fields of a `Deviation`.
+library DeviationFields {
+    uint256 private constant WH = type(uint40).max;
+    uint256 private constant EXTRA = 80;
+    uint256 private constant OVER = 40;
+    uint256 private constant SHORT = 120;
+    uint256 private constant TAKEABLE = 160;
+
+    /// @notice The node that deviated.
+    function node(Deviation d) internal pure returns (uint256) {
+        return Deviation.unwrap(d) >> 208;
+    }
+
+    /// @notice Whether the node's position carries an option.
+    function has(Deviation d, uint8 option) internal pure returns (bool) {
+        return (Deviation.unwrap(d) >> 200) & option != 0;
+    }
+
+    /// @notice Extra demand the node would cover at the selling price, Wh.
+    function takeableWh(Deviation d) internal pure returns (uint256) {
+        return (Deviation.unwrap(d) >> TAKEABLE) & WH;
+    }
+
+    /// @notice Sold but not delivered, Wh.
+    function shortWh(Deviation d) internal pure returns (uint256) {
+        return (Deviation.unwrap(d) >> SHORT) & WH;
+    }
+
+    /// @notice Taken beyond the plan, Wh.
+    function extraWh(Deviation d) internal pure returns (uint256) {
+        return (Deviation.unwrap(d) >> EXTRA) & WH;
+    }
+
+    /// @notice Delivered beyond the plan, Wh.
+    function overWh(Deviation d) internal pure returns (uint256) {
+        return (Deviation.unwrap(d) >> OVER) & WH;
+    }
+
+    /// @notice Demand not yet covered, Wh.
+    function demandWh(Deviation d) internal pure returns (uint256) {
+        return d.shortWh() + d.extraWh();
+    }
+
+    /// @notice Surplus not yet placed, Wh.
+    function surplusWh(Deviation d) internal pure returns (uint256) {
+        return d.overWh() + (Deviation.unwrap(d) & WH);
+    }
+
+    /// @notice Covers part of the shortage. `energyWh` must not exceed it.
+    function lessShort(Deviation d, uint256 energyWh) internal pure returns (Deviation) {
+        return Deviation.wrap(Deviation.unwrap(d) - (energyWh << SHORT));
+    }
+
+    /// @notice Covers part of the extra demand. `energyWh` must not exceed it.
+    function lessExtra(Deviation d, uint256 energyWh) internal pure returns (Deviation) {
+        return Deviation.wrap(Deviation.unwrap(d) - (energyWh << EXTRA));
+    }
+
+    /// @notice Covers part of the demand, the shortage first. `energyWh` must not exceed the demand.
+    function lessDemand(Deviation d, uint256 energyWh) internal pure returns (Deviation) {
+        uint256 short = d.shortWh();
+        return energyWh <= short ? d.lessShort(energyWh) : d.lessShort(short).lessExtra(energyWh - short);
+    }
+
+    /// @notice Places part of the surplus, what was over first. `energyWh` must not exceed the surplus.
+    function lessSurplus(Deviation d, uint256 energyWh) internal pure returns (Deviation) {
+        uint256 over = d.overWh();
+        uint256 fromOver = energyWh < over ? energyWh : over;
+        return Deviation.wrap(Deviation.unwrap(d) - (fromOver << OVER) - (energyWh - fromOver));
+    }
+}
