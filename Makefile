@@ -1,7 +1,7 @@
 # `make help` lists the targets. Only `demo` and `test` install anything.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench compile constraints format clean setup-demo setup-test
+.PHONY: help demo test check bench compile ape constraints format clean setup-demo setup-test
 
 # The first interpreter that the pinned packages support; PYTHON=... names another.
 PYTHON ?= $(shell for p in python3.11 python3.12 python3 python; do \
@@ -34,6 +34,9 @@ bench: setup-test ## Measure gas and throughput, write docs/benchmarks.md
 
 compile: setup-test ## Compile contracts/ into market/artifacts/
 	@$(BIN)/python -m scripts.compile --sizes
+
+ape: setup-test ## Run ape: ARGS="run deploy --network ethereum:local:foundry"
+	@$(WITH_TOOLS) $(BIN)/ape $(ARGS)
 
 format: setup-test ## Format the Python code
 	@$(BIN)/ruff format .

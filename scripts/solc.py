@@ -50,17 +50,7 @@ def use_solc_directory() -> Path:
 
 def runs_as_wanted(compiler: Path) -> bool:
     """Tell whether an executable answers ``--version`` with the wanted version."""
-    try:
-        answer = subprocess.run(
-            [str(compiler), "--version"],
-            capture_output=True,
-            text=True,
-            timeout=_VERSION_TIMEOUT_S,
-            check=True,
-        )
-    except (OSError, subprocess.SubprocessError):
-        return False
-    return f"Version: {SOLC_VERSION}+" in answer.stdout
+    return _is_wanted(_version_text([str(compiler)]))
 
 
 def find_node() -> Path | None:
@@ -97,6 +87,25 @@ def ensure_solc(*, download: bool = False) -> Path:
     return _write_shim(target)
 
 
+def _version_text(command: list[str]) -> str:
+    """Return what a compiler answers to ``--version``, nothing if it does not run."""
+    try:
+        answer = subprocess.run(
+            [*command, "--version"],
+            capture_output=True,
+            text=True,
+            timeout=_VERSION_TIMEOUT_S,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return answer.stdout.strip()
+
+
+def _is_wanted(version: str) -> bool:
+    return f"Version: {SOLC_VERSION}+" in version
+
+
 def _replace_by_link(target: Path, native: Path) -> None:
     native = native.resolve()
     if target.is_symlink() and target.resolve() == native:
@@ -110,18 +119,34 @@ def _replace_by_link(target: Path, native: Path) -> None:
 
 
 def _write_shim(target: Path) -> Path:
+    """Write the executable that stands in for the native compiler.
+
+    It answers ``--version`` by itself, because py-solc-x asks before each request and loading the
+    WebAssembly build takes a second.
+    """
     if not _WASM.exists():
         raise SolcMissing("neither the PATH nor node_modules/ has one")
     node = find_node()
     if node is None:
         raise SolcMissing("npm's build is there, but no node to run it")
+    version = _version_text([str(node), str(_SHIM)])
+    if not _is_wanted(version):
+        raise SolcMissing(f"npm's build does not run under {node}, or is of another version")
+    run = f"{shlex.quote(str(node))} {shlex.quote(str(_SHIM))}"
+    script = (
+        "#!/bin/sh\n"
+        f'if [ "$1" = --version ] && [ -x {shlex.quote(str(node))} ] '
+        f"&& [ -f {shlex.quote(str(_WASM))} ]; then\n"
+        f"  echo {shlex.quote(version.splitlines()[-1])}\n"
+        "else\n"
+        f'  exec {run} "$@"\n'
+        "fi\n"
+    )
     target.parent.mkdir(parents=True, exist_ok=True)
     fresh = target.with_name(f".{target.name}.{os.getpid()}")
-    fresh.write_text(f'#!/bin/sh\nexec {shlex.quote(str(node))} {shlex.quote(str(_SHIM))} "$@"\n')
+    fresh.write_text(script)
     fresh.chmod(0o755)
     fresh.replace(target)
-    if not runs_as_wanted(target):
-        raise SolcMissing(f"npm's build does not run under {node}; node 18 or newer is needed")
     return target
 
 

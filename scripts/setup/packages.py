@@ -11,6 +11,9 @@ from pathlib import Path
 
 from scripts.setup.base import Project, SetupFailed, Stamp, answer_of, reachable, run, say
 
+PIP_WHEELS = Path("/usr/share/python-wheels")
+"""Where Debian keeps a wheel of pip for its own tools."""
+
 OLDEST_PYTHON = (3, 11)
 FIRST_UNSUPPORTED_PYTHON = (3, 13)
 
@@ -120,8 +123,8 @@ def _venv_and_outer_pip(project: Project) -> None:
 
 
 def _venv_and_pip_wheel(project: Project) -> None:
-    """Let the wheel of pip install itself; Debian keeps one for its own tools."""
-    wheels = sorted(Path("/usr/share/python-wheels").glob("pip-*.whl"))
+    """Let the wheel of pip install itself."""
+    wheels = sorted(PIP_WHEELS.glob("pip-*.whl"))
     if wheels:
         answer_of([_BASE_PYTHON, "-m", "venv", "--without-pip", project.venv])
         answer_of([project.python, wheels[-1] / "pip", "install", "--no-index", wheels[-1]])
