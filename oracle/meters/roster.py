@@ -209,10 +209,9 @@ def whole_number(value: object) -> int | str:
         text = value.strip()
         if _WHOLE.fullmatch(text):
             return int(text.partition(".")[0])
-        try:
-            value = float(text) if text else None
-        except ValueError:
-            return f"is {text[:40]!r}, not a number"
+        if text.lower() == "nan":
+            return "is NaN"
+        return f"is {text[:40]!r}, not a whole number" if text else "is empty"
     if value is None:
         return "is empty"
     if isinstance(value, float):
