@@ -142,11 +142,8 @@ class Ledger:
         if node == GRID_COMPANY:
             self._grid_receives(amount_uyuan)
             return
-        account = self.account(node)
-        repaid = min(amount_uyuan, account.debt_uyuan)
-        account.debt_uyuan -= repaid
-        account.free_uyuan += amount_uyuan - repaid
-        self._grid_receives(repaid)
+        self.account(node).free_uyuan += amount_uyuan
+        self._repay_from_free(node)
 
     def withdraw(self, node: int, amount_uyuan: int, margin_uyuan: int = 0) -> None:
         """Pay tokens out of what is free, leaving the margin.
@@ -213,7 +210,7 @@ class Ledger:
                 self._move(period, transfer)
 
     def collect(self, node: int) -> int:
-        """Move what is funded of a node's claims to its free balance.
+        """Move what is funded of a node's claims to its free balance, after repaying its debt.
 
         Returns:
             The amount collected, micro-yuan; 0 if nothing is funded.
@@ -224,6 +221,7 @@ class Ledger:
                 amount += claim.funded_uyuan - claim.collected_uyuan
                 claim.collected_uyuan = claim.funded_uyuan
         self.account(node).free_uyuan += amount
+        self._repay_from_free(node)
         return amount
 
     def claims_uyuan(self, node: int) -> int:
@@ -264,6 +262,7 @@ class Ledger:
             self._grid_receives(paid)
         else:
             self._credit(transfer.node, transfer.net_uyuan)
+        self._repay_from_free(transfer.node)
 
         if transfer.flagged:
             held = min(account.free_uyuan, max(0, released + transfer.net_uyuan))
@@ -282,6 +281,14 @@ class Ledger:
         account.free_uyuan += paid
         if owed > paid:
             self.claims.append(Claim(node=node, amount_uyuan=owed - paid))
+
+    def _repay_from_free(self, node: int) -> None:
+        # A node in debt has nothing free, or it could withdraw what it owes.
+        account = self.account(node)
+        repaid = min(account.free_uyuan, account.debt_uyuan)
+        account.free_uyuan -= repaid
+        account.debt_uyuan -= repaid
+        self._grid_receives(repaid)
 
     def _grid_receives(self, amount_uyuan: int) -> None:
         rest = amount_uyuan

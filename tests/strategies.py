@@ -18,6 +18,8 @@ NODE_IDS = (1, 2, 3, 4, 5, 127, 254, 255, 256, 257, 511, 512, 513, 767, 768, 102
 
 BEHAVIOURS = (
     "as planned",
+    "off by a part",
+    "off by a part",
     "anything",
     "everybody short",
     "everybody over",
@@ -83,7 +85,10 @@ def positions_of(
     receive = dict.fromkeys(nodes, 0)
     pay = dict.fromkeys(nodes, 0)
     traders = set(draw(st.lists(st.sampled_from(nodes), max_size=3)))
-    for seller, buyer, energy_wh, price in draw(st.lists(trade, max_size=2 * len(nodes))):
+    fewest = draw(st.sampled_from((0, 1, len(nodes))))
+    for seller, buyer, energy_wh, price in draw(
+        st.lists(trade, min_size=fewest, max_size=2 * len(nodes))
+    ):
         fits = sold[seller] + energy_wh <= largest_wh and bought[buyer] + energy_wh <= largest_wh
         if seller == buyer or not fits:
             continue
@@ -93,8 +98,11 @@ def positions_of(
         receive[seller] += energy_wh * price
         pay[buyer] += energy_wh * price
     positions = []
+    any_options = st.one_of(
+        st.just(Options.RESERVE | Options.OFFER | Options.TAKE), st.integers(0, 7).map(Options)
+    )
     for node in sorted(traders):
-        options = Options(draw(st.integers(0, 7)))
+        options = draw(any_options)
         unlocked = Position(
             node, options, sold[node], bought[node], receive[node], pay[node], locked_uyuan=0
         )
@@ -124,9 +132,10 @@ def readings_of(
             export_wh, import_wh = export_wh - less, import_wh + more
         elif behaviour == "everybody over":
             export_wh, import_wh = export_wh + more, import_wh - less
-        elif behaviour == "a little off":
-            export_wh += draw(st.integers(-3, 3))
-            import_wh += draw(st.integers(-3, 3))
+        elif behaviour == "off by a part":
+            part_wh = max(plan.sold_wh, plan.bought_wh, 6) // 2
+            export_wh += draw(st.integers(-part_wh, part_wh))
+            import_wh += draw(st.integers(-part_wh, part_wh))
         elif behaviour != "as planned":
             export_wh, import_wh = less, more
         kinds = ("missing", "substituted") if behaviour == "silent" else ("measured",) * 4
@@ -146,14 +155,13 @@ def readings_of(
 @st.composite
 def period_cases(
     draw: st.DrawFn,
-    max_nodes: int = 12,
+    max_nodes: int = 10,
     largest_wh: int = MAX_ENERGY_WH,
     largest_uyuan_per_kwh: int = UINT32_MAX,
 ) -> PeriodCase:
     """A whole period with nodes in several buckets, in shuffled order."""
-    nodes = draw(
-        st.lists(st.sampled_from(NODE_IDS), min_size=1, max_size=max_nodes, unique=True).map(sorted)
-    )
+    count = draw(st.one_of(st.integers(1, max_nodes), st.integers(min(3, max_nodes), max_nodes)))
+    nodes = sorted(draw(st.permutations(NODE_IDS))[:count])
     prices = draw(period_prices(largest_uyuan_per_kwh))
     positions = draw(positions_of(nodes, prices, largest_wh))
     readings = draw(readings_of(nodes, positions, largest_wh))

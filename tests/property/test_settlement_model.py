@@ -193,6 +193,17 @@ def worths(ledger: Ledger, settlement: Settlement) -> dict[int, int]:
     return {node: ledger.worth_uyuan(node) for node in (GRID_COMPANY, *settlement.nets_uyuan)}
 
 
+def assert_sound(ledger: Ledger) -> None:
+    assert ledger.backing_uyuan() == ledger.token_balance_uyuan
+    for node, account in ledger.accounts.items():
+        assert min(account.free_uyuan, account.locked_uyuan, account.debt_uyuan) >= 0
+        assert 0 in (account.free_uyuan, account.debt_uyuan)
+        backed = [*ledger.locks.items(), *ledger.holds.items()]
+        assert account.locked_uyuan == sum(amount for (_, owner), amount in backed if owner == node)
+    if any(claim.funded_uyuan < claim.amount_uyuan for claim in ledger.claims):
+        assert ledger.account(GRID_COMPANY).free_uyuan == 0
+
+
 @given(period_cases(), energies_wh(), st.integers(1, 5))
 def test_ledger__every_worth_moves_by_its_net_whatever_the_chunks(
     case: PeriodCase, seed_uyuan: int, chunk: int
@@ -200,12 +211,16 @@ def test_ledger__every_worth_moves_by_its_net_whatever_the_chunks(
     settlement = settled(case)
     ledger = funded(case, seed_uyuan)
     before = worths(ledger, settlement)
-    tokens_uyuan = ledger.token_balance_uyuan
     transfers = delta(None, settlement)
 
     for first in range(0, len(transfers), chunk):
         ledger.apply(0, transfers[first : first + chunk])
-        assert ledger.backing_uyuan() == ledger.token_balance_uyuan == tokens_uyuan
+        assert_sound(ledger)
+        for node in settlement.nets_uyuan:
+            worth_uyuan = ledger.worth_uyuan(node)
+            ledger.collect(node)
+            assert ledger.worth_uyuan(node) == worth_uyuan
+        assert_sound(ledger)
 
     after = worths(ledger, settlement)
     assert after.pop(GRID_COMPANY) - before.pop(GRID_COMPANY) == settlement.grid_company.net_uyuan
@@ -232,6 +247,7 @@ def test_ledger__versions_in_a_row_equal_the_last_one_alone(
     previous = None
     for version in versions:
         stepwise.apply(0, delta(previous, version))
+        assert_sound(stepwise)
         previous = version
     at_once.apply(0, delta(None, versions[-1]))
 

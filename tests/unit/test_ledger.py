@@ -157,6 +157,32 @@ def test_deposit__repays_debt_and_that_funds_claims(ledger: Ledger) -> None:
     assert balances(ledger, GRID_COMPANY) == (5, 0, 0)
 
 
+def test_apply__lock_released_to_a_debtor__repays_its_debt(ledger: Ledger) -> None:
+    ledger.lock(PERIOD + 1, A, 100)
+    ledger.apply(PERIOD, [pay(A, -60, release=50)])
+    ledger.apply(PERIOD, [pay(B, 50)])
+
+    ledger.apply(PERIOD + 1, [pay(A, 0, release=100, flagged=True)])
+
+    assert balances(ledger, A) == (0, 90, 0)
+    assert balances(ledger, GRID_COMPANY) == (10, 0, 0)
+
+
+def test_collect__by_a_debtor__repays_its_debt(ledger: Ledger) -> None:
+    ledger.apply(PERIOD, [pay(B, 40)])
+    ledger.apply(PERIOD, [pay(B, -15)])
+    ledger.deposit(GRID_COMPANY, 30)
+
+    assert ledger.collect(B) == 30
+
+    # The 15 it owed came back to the grid company and funded the last 10 of its claim.
+    assert balances(ledger, B) == (15, 0, 0)
+    assert balances(ledger, GRID_COMPANY) == (5, 0, 0)
+    assert ledger.collect(B) == 10
+    assert balances(ledger, B) == (25, 0, 0)
+    assert ledger.backing_uyuan() == ledger.token_balance_uyuan
+
+
 def test_apply__flagged_credit__is_held_until_a_reading_frees_it(ledger: Ledger) -> None:
     ledger.deposit(GRID_COMPANY, 100)
     ledger.apply(PERIOD, [pay(A, 30, release=50, flagged=True)])
