@@ -47,7 +47,7 @@ constraints: setup-test ## Note the versions of all installed packages in constr
 	@mv .cache/constraints constraints.txt
 
 clean: ## Remove everything that make has installed or built
-	rm -rf .venv .cache .build node_modules *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .cache .build build node_modules *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
 
 setup-demo setup-test:
 	@$(if $(PYTHON),,echo "Subgrid needs Python 3.11 or 3.12 and finds neither on the PATH. Install one, or name it: make PYTHON=/path/to/python3.12 demo" >&2; exit 1)
