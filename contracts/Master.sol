@@ -278,9 +278,10 @@ contract Master is IMaster, Clock {
         uint256 moved;
         for (uint256 i; i < entries.length; ++i) {
             int256 net = now_.nets[i];
-            bool hold = now_.flagged[i];
             job.nodesUyuan += net;
-            if (hold) job.flagged = true;
+            if (now_.flagged[i]) job.flagged = true;
+            // After the last settlement no reading can come that would free what is held.
+            bool hold = now_.flagged[i] && !job.now_.finalMode;
             (uint256 release, bool wasHeld) = (entries[i].lockedUyuan, false);
             if (job.was.exists) {
                 net -= was.nets[i];

@@ -180,17 +180,22 @@ class PeriodPrices(Benchmark):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The caps fixed at deployment.
+    """The bounds fixed at deployment.
+
+    `trade_floor` and `trade_ceiling` are F_min and F_max (You, section III-A), the band of prices
+    two members may agree on; by default the price cap alone bounds it.
 
     Raises:
-        PriceValueError: A cap is not an integer within ``uint32``.
+        PriceValueError: A bound is not an integer within ``uint32``.
     """
 
     price_cap_uyuan_per_kwh: int
     fee_cap_uyuan_per_kwh: int
+    trade_floor_uyuan_per_kwh: int = 0
+    trade_ceiling_uyuan_per_kwh: int = UINT32_MAX
 
     def __post_init__(self) -> None:
-        """Check the range of both caps."""
+        """Check the range of all bounds."""
         _check_all_uint32(self)
 
     def check(self, prices: Benchmark) -> None:

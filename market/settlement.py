@@ -259,21 +259,23 @@ def delta(previous: Settlement | None, current: Settlement) -> list[Transfer]:
         current: The version to settle.
 
     Returns:
-        One transfer per node of either version, in ascending node id.
+        One transfer per node for which anything changes, in ascending node id.
     """
     nets_before = {} if previous is None else previous.nets_uyuan
     bills = {bill.node: bill for bill in current.bills}
+    held_before = frozenset() if previous is None else previous.flagged
     transfers: list[Transfer] = []
     for node in sorted(nets_before.keys() | bills.keys()):
         bill = bills.get(node)
-        transfers.append(
-            Transfer(
-                node=node,
-                net_uyuan=(bill.net_uyuan if bill else 0) - nets_before.get(node, 0),
-                release_uyuan=bill.locked_uyuan if bill and previous is None else 0,
-                flagged=bill is not None and bill.flagged and current.mode is Mode.PROVISIONAL,
-            )
+        transfer = Transfer(
+            node=node,
+            net_uyuan=(bill.net_uyuan if bill else 0) - nets_before.get(node, 0),
+            release_uyuan=bill.locked_uyuan if bill and previous is None else 0,
+            flagged=bill is not None and bill.flagged and current.mode is Mode.PROVISIONAL,
         )
+        unchanged = transfer.net_uyuan == 0 and transfer.release_uyuan == 0
+        if not unchanged or transfer.flagged != (node in held_before):
+            transfers.append(transfer)
     return transfers
 
 

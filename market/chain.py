@@ -1,0 +1,303 @@
+"""One JSON-RPC endpoint: sends transactions, waits for them, and says in words why one failed.
+
+Assumes nothing but the standard methods of an Ethereum node, with or without EIP-1559 fees, with or
+without a gas price.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from eth_account.signers.local import LocalAccount
+from eth_typing import ChecksumAddress
+from eth_utils.address import to_checksum_address
+from requests.exceptions import RequestException
+from web3 import HTTPProvider, Web3
+from web3.contract import Contract
+from web3.contract.contract import ContractFunction
+from web3.exceptions import (
+    ContractCustomError,
+    ContractLogicError,
+    ContractPanicError,
+    TransactionNotFound,
+    Web3Exception,
+    Web3RPCError,
+)
+from web3.types import EventData, TxParams, TxReceipt
+
+from market.contracts import artifact, decode_error
+
+T = TypeVar("T")
+
+POLL_S = 0.02
+"""Pause between two looks at whether a transaction is in a block."""
+
+GAS_HEADROOM_PERCENT = 25
+"""Added to a gas estimate, because another transaction may come in between."""
+
+TX_GAS_LIMIT = 2**24
+"""No transaction may ask for more gas (EIP-7825)."""
+
+
+class ChainError(Exception):
+    """Something about the chain keeps us from going on; the message says what to do."""
+
+
+class ChainUnreachable(ChainError):
+    """The endpoint does not answer."""
+
+    def __init__(self, url: str, cause: object) -> None:
+        """Name the endpoint and the cause."""
+        super().__init__(
+            f"no answer from the chain at {url} ({cause}); is the node running, is the URL right?"
+        )
+
+
+class WrongChain(ChainError):
+    """The endpoint serves another chain than expected, or the same one after a reset."""
+
+
+class OutOfFunds(ChainError):
+    """The sender cannot pay for the transaction's gas."""
+
+    def __init__(self, sender: str, cause: object) -> None:
+        """Name the sender."""
+        super().__init__(f"account {sender} cannot pay for gas ({cause}); fund it and try again")
+
+
+class Reverted(ChainError):
+    """A contract refused a call.
+
+    Attributes:
+        error: Name of the contract's error, `Panic` or `Error`.
+        arguments: Its values.
+    """
+
+    def __init__(self, call: str, error: str, arguments: Sequence[object]) -> None:
+        """Name the call, the error and its values."""
+        self.error = error
+        self.arguments = tuple(arguments)
+        values = ", ".join(str(a) for a in arguments)
+        super().__init__(f"{call} was refused: {error}({values})")
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What tells one chain from another, and from itself before a reset."""
+
+    chain_id: int
+    genesis_hash: str
+
+
+class Chain:
+    """A connection to one chain.
+
+    Attributes:
+        url: The endpoint.
+        w3: The web3 object behind it.
+    """
+
+    def __init__(self, url: str, timeout_s: float = 10.0) -> None:
+        """Connect; nothing is sent before the first use."""
+        self.url = url
+        self.w3 = Web3(HTTPProvider(url, request_kwargs={"timeout": timeout_s}))
+
+    def guarded(self, what: Callable[[], T]) -> T:
+        """Run a read and turn transport failures into `ChainUnreachable`."""
+        try:
+            return what()
+        except (RequestException, ConnectionError, TimeoutError) as exc:
+            raise ChainUnreachable(self.url, _short(exc)) from exc
+
+    def identity(self) -> Identity:
+        """Return the chain's id and genesis hash."""
+
+        def read() -> Identity:
+            genesis = self.w3.eth.get_block(0)
+            return Identity(self.w3.eth.chain_id, genesis["hash"].to_0x_hex())
+
+        return self.guarded(read)
+
+    def now(self) -> int:
+        """Return the latest block's time, Unix seconds: the only clock the contracts know."""
+        return int(self.guarded(lambda: self.w3.eth.get_block("latest"))["timestamp"])
+
+    def block_number(self) -> int:
+        """Return the latest block's number."""
+        return self.guarded(lambda: self.w3.eth.block_number)
+
+    def contract(self, name: str, address: str) -> Contract:
+        """Return a handle to a deployed contract of the package."""
+        return self.w3.eth.contract(address=to_checksum_address(address), abi=artifact(name).abi)
+
+    def read(self, call: ContractFunction, block: int | str = "latest") -> Any:  # noqa: ANN401
+        """Call a view.
+
+        Raises:
+            Reverted: If the contract refuses.
+            ChainUnreachable: If the endpoint does not answer.
+        """
+        try:
+            return self.guarded(lambda: call.call(block_identifier=block))  # type: ignore[arg-type]
+        except (ContractLogicError, ContractCustomError, ContractPanicError) as exc:
+            raise reverted(_name(call), exc) from exc
+
+    def send(
+        self,
+        account: LocalAccount,
+        call: ContractFunction,
+        *,
+        value_wei: int = 0,
+        gas: int | None = None,
+        nonce: int | None = None,
+    ) -> TxReceipt:
+        """Send a transaction and wait until it is in a block.
+
+        Args:
+            account: Who signs and pays.
+            call: The contract call.
+            value_wei: Native money to send along.
+            gas: Gas limit; estimated if not given.
+            nonce: The transaction's nonce; the next one if not given.
+
+        Raises:
+            Reverted: If the contract refuses.
+            OutOfFunds: If the account cannot pay for the gas.
+            ChainUnreachable: If the endpoint does not answer.
+        """
+        tx_hash = self.submit(account, call, value_wei=value_wei, gas=gas, nonce=nonce)
+        receipt = self.wait(tx_hash)
+        if receipt["status"] != 1:
+            self._replay(account, call, value_wei, receipt)
+        return receipt
+
+    def submit(
+        self,
+        account: LocalAccount,
+        call: ContractFunction,
+        *,
+        value_wei: int = 0,
+        gas: int | None = None,
+        nonce: int | None = None,
+    ) -> bytes:
+        """Send a transaction without waiting and return its hash. Errors as in `send`."""
+        sender = account.address
+        try:
+            tx: TxParams = {"from": sender, "value": value_wei, **self.fees()}  # type: ignore[typeddict-item]
+            if gas is None:
+                estimate = self.guarded(lambda: call.estimate_gas({"from": sender, "value": value_wei}))  # type: ignore[typeddict-item]
+                gas = min(estimate * (100 + GAS_HEADROOM_PERCENT) // 100, TX_GAS_LIMIT)
+            tx["gas"] = gas
+            if nonce is None:
+                nonce = self.nonce(sender)
+            tx["nonce"] = nonce  # type: ignore[typeddict-item]
+            tx["chainId"] = self.guarded(lambda: self.w3.eth.chain_id)
+            signed = account.sign_transaction(call.build_transaction(tx))  # type: ignore[arg-type]
+            return bytes(self.guarded(lambda: self.w3.eth.send_raw_transaction(signed.raw_transaction)))
+        except (ContractLogicError, ContractCustomError, ContractPanicError) as exc:
+            raise reverted(_name(call), exc) from exc
+        except Web3RPCError as exc:
+            raise _rpc_failure(sender, exc) from exc
+
+    def wait(self, tx_hash: bytes, timeout_s: float = 60.0) -> TxReceipt:
+        """Wait for a transaction's receipt.
+
+        Raises:
+            ChainError: If it is in no block in time.
+        """
+        give_up = time.monotonic() + timeout_s
+        while time.monotonic() < give_up:
+            try:
+                return self.guarded(lambda: self.w3.eth.get_transaction_receipt(tx_hash))  # type: ignore[arg-type]
+            except TransactionNotFound:
+                time.sleep(POLL_S)
+        raise ChainError(
+            f"transaction 0x{tx_hash.hex()} is in no block after {timeout_s:.0f} s; "
+            "is the chain producing blocks, is the gas price too low?"
+        )
+
+    def nonce(self, address: str) -> int:
+        """Return the next nonce of an account, pending transactions counted."""
+        checksum = to_checksum_address(address)
+        return self.guarded(lambda: self.w3.eth.get_transaction_count(checksum, "pending"))
+
+    def fees(self) -> TxParams:
+        """Return the fee fields the chain expects: EIP-1559 where it has a base fee, legacy elsewhere."""
+        base_fee = self.guarded(lambda: self.w3.eth.get_block("latest")).get("baseFeePerGas")
+        if base_fee is None:
+            return {"gasPrice": self.guarded(lambda: self.w3.eth.gas_price)}
+        tip = self.guarded(lambda: self.w3.eth.max_priority_fee)
+        return {"maxPriorityFeePerGas": tip, "maxFeePerGas": self.w3.to_wei(2 * base_fee + tip, "wei")}
+
+    def has_code(self, address: str) -> bool:
+        """Return whether a contract stands at an address."""
+        return bool(self.code(address))
+
+    def code(self, address: str) -> bytes:
+        """Return the code at an address."""
+        checksum = to_checksum_address(address)
+        return bytes(self.guarded(lambda: self.w3.eth.get_code(checksum)))
+
+    def events(
+        self,
+        contract: Contract,
+        name: str,
+        *,
+        from_block: int,
+        to_block: int | None = None,
+        **arguments: object,
+    ) -> list[EventData]:
+        """Return a contract's events of one kind, oldest first, filtered by indexed arguments."""
+        event = contract.events[name]
+        return list(
+            self.guarded(
+                lambda: event.get_logs(
+                    argument_filters=arguments or None,
+                    from_block=from_block,
+                    to_block="latest" if to_block is None else to_block,
+                )
+            )
+        )
+
+    def _replay(
+        self, account: LocalAccount, call: ContractFunction, value_wei: int, receipt: TxReceipt
+    ) -> None:
+        """Find out why a transaction failed by asking for it again as of its block, and raise that."""
+        try:
+            call.call({"from": account.address, "value": value_wei}, receipt["blockNumber"])  # type: ignore[typeddict-item]
+        except (ContractLogicError, ContractCustomError, ContractPanicError) as exc:
+            raise reverted(_name(call), exc) from exc
+        raise Reverted(_name(call), "OutOfGasOrRaced", (receipt["gasUsed"],))
+
+
+def reverted(call: str, exc: Exception) -> Reverted:
+    """Turn a web3 exception into one that names the contract's error and its values."""
+    data = getattr(exc, "data", None)
+    if isinstance(data, str) and data.startswith("0x"):
+        name, arguments = decode_error(bytes.fromhex(data[2:]))
+        return Reverted(call, name, arguments)
+    return Reverted(call, "Error", (_short(exc),))
+
+
+def checksum(address: str) -> ChecksumAddress:
+    """Return an address in its checksummed form."""
+    return to_checksum_address(address)
+
+
+def _name(call: ContractFunction) -> str:
+    return getattr(call, "fn_name", "deployment")
+
+
+def _rpc_failure(sender: str, exc: Web3RPCError) -> ChainError:
+    text = str(exc).lower()
+    if "insufficient funds" in text or "insufficient balance" in text:
+        return OutOfFunds(sender, _short(exc))
+    return ChainError(f"the node refused a transaction of {sender}: {_short(exc)}")
+
+
+def _short(exc: BaseException) -> str:
+    text = str(exc.args[0]) if isinstance(exc, Web3Exception) and exc.args else str(exc)
+    return text if len(text) <= 200 else text[:200] + "..."

@@ -1,0 +1,133 @@
+"""What the chain has told about periods: positions, reports and settlements, read from its events."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from market.deployment import Market
+from market.packing import decode_positions, decode_readings, root_of
+from market.prices import PeriodPrices
+from market.types import MeterReading, Position
+
+
+class HistoryError(Exception):
+    """The chain's events do not add up to its roots; the endpoint withholds or invents logs."""
+
+
+@dataclass(frozen=True, slots=True)
+class PeriodState:
+    """Where a period stands, as `Master.periodOf` tells.
+
+    Attributes:
+        stage: 0 open, 1 clearing, 2 cleared, 3 void, 4 settled, 5 final.
+        buckets: Number of buckets, once clearing began.
+        version: Report version it was last settled on.
+        flagged: Whether that settlement met unread meters.
+    """
+
+    stage: int
+    buckets: int
+    version: int
+    flagged: bool
+
+    @property
+    def cleared(self) -> bool:
+        """Whether the positions are fixed."""
+        return self.stage >= 2
+
+    @property
+    def settled(self) -> bool:
+        """Whether money has moved."""
+        return self.stage >= 4
+
+    @property
+    def final(self) -> bool:
+        """Whether nothing can follow."""
+        return self.stage == 5
+
+
+class History:
+    """Reads a market's past, checking every byte against the roots the contracts keep."""
+
+    def __init__(self, market: Market) -> None:
+        """Read from a market."""
+        self._market = market
+
+    def state(self, period: int) -> PeriodState:
+        """Return where a period stands."""
+        return PeriodState(*self._market.chain.read(self._market.master.functions.periodOf(period)))
+
+    def prices(self, period: int) -> PeriodPrices:
+        """Return the final prices of a period.
+
+        Raises:
+            Reverted: With `PricesNotFixed` while they could still change.
+        """
+        raw = self._market.chain.read(self._market.oracle.functions.pricesOf(period))
+        return to_prices(raw)
+
+    def position_buckets(self, period: int) -> list[bytes]:
+        """Return the packed positions of a cleared period, one entry per bucket.
+
+        Raises:
+            HistoryError: If the events do not add up to the root on chain.
+        """
+        buckets = [b""] * self.state(period).buckets
+        for event in self._events(self._market.master, "PositionsFixed", period):
+            buckets[event["args"]["bucket"]] = bytes(event["args"]["positions"])
+        root = self._market.chain.read(self._market.master.functions.positionsRoot(period))
+        if root_of(buckets) != bytes(root):
+            raise HistoryError(
+                f"the positions of period {period} do not match their root; try another endpoint"
+            )
+        return buckets
+
+    def report_buckets(self, period: int, version: int) -> list[bytes]:
+        """Return the packed readings of an accepted report version; none for version 0.
+
+        Raises:
+            HistoryError: If no event carries the accepted root.
+        """
+        if version == 0:
+            return []
+        root = bytes(self._market.chain.read(self._market.oracle.functions.reportRoot(period, version)))
+        for event in self._events(self._market.oracle, "ReportProposed", period):
+            if bytes(event["args"]["root"]) == root and event["args"]["version"] == version:
+                return [bytes(bucket) for bucket in event["args"]["buckets"]]
+        raise HistoryError(
+            f"no proposal carries report {version} of period {period}; try another endpoint"
+        )
+
+    def latest_version(self, period: int) -> int:
+        """Return the latest accepted report version of a period, 0 for none."""
+        version, _ = self._market.chain.read(self._market.oracle.functions.latestReport(period))
+        return int(version)
+
+    def positions(self, period: int) -> list[Position]:
+        """Return all positions of a cleared period."""
+        buckets = self.position_buckets(period)
+        return [p for b, data in enumerate(buckets) for p in decode_positions(data, b)]
+
+    def readings(self, period: int, version: int) -> list[MeterReading]:
+        """Return all readings of an accepted report version."""
+        buckets = self.report_buckets(period, version)
+        return [r for b, data in enumerate(buckets) for r in decode_readings(data, b)]
+
+    def _events(self, contract: Any, name: str, period: int) -> list[Any]:  # noqa: ANN401
+        first = self._market.deployment.deployment_block
+        return self._market.chain.events(contract, name, from_block=first, period=period)
+
+
+def to_prices(raw: tuple[int, ...]) -> PeriodPrices:
+    """Turn the contract's `Prices` struct into prices."""
+    feed_in, selling, planned, compensation, retail, fee, clamp_flags, _source = raw
+    return PeriodPrices(
+        feed_in_uyuan_per_kwh=feed_in,
+        selling_uyuan_per_kwh=selling,
+        planned_uyuan_per_kwh=planned,
+        compensation_uyuan_per_kwh=compensation,
+        retail_uyuan_per_kwh=retail,
+        fee_uyuan_per_kwh=fee,
+        clamp_flags=clamp_flags,
+    )

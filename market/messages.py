@@ -1,0 +1,186 @@
+"""The EIP-712 messages of the market: what members and oracle seats sign, and how.
+
+Every message carries the market's id, which a reset chain does not share, so a signature is good
+for one market on one chain only.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any
+
+from eth_account import Account
+from eth_account.messages import encode_typed_data
+from eth_account.signers.local import LocalAccount
+
+from market.types import Options
+
+NO_DEADLINE = 2**64 - 1
+"""Deadline of a message that never expires by itself; the gate still ends it."""
+
+
+class Topic(IntEnum):
+    """What the committee votes on."""
+
+    PRICES = 0
+    REPORT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Domain:
+    """Where a signature is good.
+
+    Attributes:
+        chain_id: The chain.
+        book: Address of the `Book`, for members' messages.
+        oracle: Address of the `Oracle`, for votes.
+        market: The market's id, 32 bytes.
+    """
+
+    chain_id: int
+    book: str
+    oracle: str
+    market: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """A bilateral agreement on planned energy; both sides sign it.
+
+    Attributes:
+        period: Period of delivery.
+        seller: Node that generates.
+        buyer: Node that consumes.
+        energy_wh: Planned energy.
+        price_uyuan_per_kwh: Agreed price.
+        seller_nonce: An unused nonce of the seller.
+        buyer_nonce: An unused nonce of the buyer.
+        seller_options: Options the seller adds to its position.
+        buyer_options: Options the buyer adds to its position.
+        deadline: Last second the agreement may be placed.
+    """
+
+    period: int
+    seller: int
+    buyer: int
+    energy_wh: int
+    price_uyuan_per_kwh: int
+    seller_nonce: int
+    buyer_nonce: int
+    seller_options: Options = Options.NONE
+    buyer_options: Options = Options.NONE
+    deadline: int = NO_DEADLINE
+
+    def as_tuple(self, domain: Domain) -> tuple[Any, ...]:
+        """Return the struct the `Book` takes."""
+        return (
+            domain.market,
+            self.period,
+            self.seller,
+            self.buyer,
+            self.energy_wh,
+            self.price_uyuan_per_kwh,
+            int(self.seller_options),
+            int(self.buyer_options),
+            self.seller_nonce,
+            self.buyer_nonce,
+            self.deadline,
+        )
+
+    def sign(self, account: LocalAccount, domain: Domain) -> bytes:
+        """Sign for one side."""
+        return _sign(account, "Subgrid Book", domain.book, domain, _AGREEMENT, self.as_tuple(domain))
+
+
+@dataclass(frozen=True, slots=True)
+class Declaration:
+    """Options a node adds to its position of a period, without energy.
+
+    Attributes:
+        period: The period.
+        node: The node.
+        options: What it lets happen to its deviation.
+        deadline: Last second the declaration may be placed.
+    """
+
+    period: int
+    node: int
+    options: Options
+    deadline: int = NO_DEADLINE
+
+    def as_tuple(self, domain: Domain) -> tuple[Any, ...]:
+        """Return the struct the `Book` takes."""
+        return (domain.market, self.period, self.node, int(self.options), self.deadline)
+
+    def sign(self, account: LocalAccount, domain: Domain) -> bytes:
+        """Sign for the node."""
+        return _sign(account, "Subgrid Book", domain.book, domain, _DECLARATION, self.as_tuple(domain))
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """Names one proposal to the committee.
+
+    Attributes:
+        topic: What is decided.
+        period: The period; for prices the first of the range.
+        version: Version of the report; 0 for prices.
+        round: Round the proposal was made in.
+        digest: What exactly is proposed, 32 bytes.
+    """
+
+    topic: Topic
+    period: int
+    version: int
+    round: int
+    digest: bytes
+
+    def as_tuple(self) -> tuple[Any, ...]:
+        """Return the struct the `Oracle` takes."""
+        return (int(self.topic), self.period, self.version, self.round, self.digest)
+
+    def sign(self, account: LocalAccount, domain: Domain, *, support: bool) -> bytes:
+        """Sign a seat's vote for or against."""
+        values = (domain.market, *self.as_tuple(), support)
+        return _sign(account, "Subgrid Oracle", domain.oracle, domain, _VOTE, values)
+
+
+_AGREEMENT = (
+    "Agreement",
+    "bytes32 market,uint32 period,uint32 seller,uint32 buyer,uint40 energyWh,"
+    "uint32 priceUyuanPerKwh,uint8 sellerOptions,uint8 buyerOptions,uint64 sellerNonce,"
+    "uint64 buyerNonce,uint64 deadline",
+)
+_DECLARATION = (
+    "Declaration",
+    "bytes32 market,uint32 period,uint32 node,uint8 options,uint64 deadline",
+)
+_VOTE = (
+    "Vote",
+    "bytes32 market,uint8 topic,uint32 period,uint16 version,uint32 round,bytes32 digest,bool support",
+)
+
+
+def _sign(
+    account: LocalAccount,
+    name: str,
+    contract: str,
+    domain: Domain,
+    message: tuple[str, str],
+    values: tuple[Any, ...],
+) -> bytes:
+    """Sign a struct given as its name, its fields as Solidity writes them, and its values."""
+    primary, declared = message
+    fields = [dict(zip(("type", "name"), field.split(" "), strict=True)) for field in declared.split(",")]
+    data = encode_typed_data(
+        domain_data={
+            "name": name,
+            "version": "1",
+            "chainId": domain.chain_id,
+            "verifyingContract": contract,
+        },
+        message_types={primary: fields},
+        message_data={f["name"]: value for f, value in zip(fields, values, strict=True)},
+    )
+    return bytes(Account.sign_message(data, account.key).signature)

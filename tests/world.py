@@ -1,0 +1,251 @@
+"""A market on its own chain for tests: actors, time, and the usual moves, under short names."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from eth_account import Account
+from eth_account.signers.local import LocalAccount
+from web3.types import TxReceipt
+
+from market.chain import Chain
+from market.deployment import Market, Terms, deploy
+from market.devnet import MNEMONIC, Anvil, rpc
+from market.history import History
+from market.keeper import Keeper
+from market.messages import Agreement, Declaration, Proposal, Topic
+from market.packing import pack_readings, root_of
+from market.prices import Benchmark, Limits
+from market.schedule import Schedule
+from market.types import MeterReading, Options
+
+Account.enable_unaudited_hdwallet_features()
+
+EPOCH_S = 1_800_000_000
+YUAN = 1_000_000
+SEATS = 4
+
+LIMITS = Limits(price_cap_uyuan_per_kwh=2 * YUAN, fee_cap_uyuan_per_kwh=100_000)
+PENG = Benchmark(
+    feed_in_uyuan_per_kwh=100_000,
+    selling_uyuan_per_kwh=329_700,
+    planned_uyuan_per_kwh=437_900,
+    compensation_uyuan_per_kwh=535_900,
+    retail_uyuan_per_kwh=800_000,
+    fee_uyuan_per_kwh=0,
+)
+"""Peng's Table V with a grid company around it, fee 0."""
+
+PROSUMER = 3
+
+
+def account(index: int) -> LocalAccount:
+    """Return one of the devnet's funded accounts, whose keys are public."""
+    return Account.from_mnemonic(MNEMONIC, account_path=f"m/44'/60'/0'/0/{index}")
+
+
+def default_schedule(epoch_s: int = EPOCH_S) -> Schedule:
+    """Return quarter hours with a day of horizon and a day of corrections."""
+    return Schedule(
+        epoch_s=epoch_s,
+        length_s=900,
+        price_horizon_s=86_400,
+        price_lead_s=3_600,
+        gate_lead_s=900,
+        round_length_s=60,
+        settle_deadline_s=3_600,
+        window_s=86_400,
+    )
+
+
+@dataclass
+class World:
+    """A deployed market with its people.
+
+    Attributes:
+        market: The market.
+        url: The chain's endpoint.
+        path: The deployment file.
+        deployer: Has deployed, holds nothing.
+        grid: The grid company.
+        seats: The committee.
+        stranger: Somebody without any role.
+        members: The accounts of nodes 1, 2, ..., as admitted by `join`.
+    """
+
+    market: Market
+    url: str
+    path: Path
+    deployer: LocalAccount
+    grid: LocalAccount
+    seats: list[LocalAccount]
+    stranger: LocalAccount
+    members: list[LocalAccount]
+
+    @property
+    def chain(self) -> Chain:
+        """The connection."""
+        return self.market.chain
+
+    @property
+    def history(self) -> History:
+        """What the chain told."""
+        return History(self.market)
+
+    @property
+    def keeper(self) -> Keeper:
+        """A stranger's keeper."""
+        return Keeper.of(self.market, self.stranger)
+
+    # -- time
+
+    def now(self) -> int:
+        """Return the chain's time."""
+        return self.chain.now()
+
+    def warp(self, instant_s: int) -> None:
+        """Mine a block at an instant; nothing if it has passed."""
+        if instant_s > self.now():
+            rpc(self.url, "evm_setNextBlockTimestamp", [instant_s])
+            rpc(self.url, "evm_mine")
+
+    def free_period(self, ahead: int = 8) -> int:
+        """Return a period whose book is still to open its prices: `ahead` periods from now."""
+        return self.market.schedule.period_at(self.now()) + ahead
+
+    # -- people and money
+
+    def join(self, count: int, *, capacity_wh: int = 1_000_000, role: int = PROSUMER) -> list[int]:
+        """Admit further members, accounts of the devnet from 20 on, and return their node ids."""
+        first = len(self.members)
+        accounts = [account(20 + first + i) for i in range(count)]
+        admissions = [
+            (a.address, (first + i + 1).to_bytes(32, "big"), i, role, capacity_wh, capacity_wh)
+            for i, a in enumerate(accounts)
+        ]
+        self.chain.send(self.grid, self.market.registry.functions.admit(admissions))
+        self.members += accounts
+        return list(range(first + 1, first + count + 1))
+
+    def fund(self, node: int, amount_uyuan: int) -> None:
+        """Have the grid company issue tokens and deposit them for a node (0: for itself)."""
+        token, vault = self.market.token, self.market.vault
+        self.chain.send(self.grid, token.functions.recharge(self.grid.address, amount_uyuan, "test"))
+        self.chain.send(self.grid, token.functions.approve(vault.address, amount_uyuan))
+        self.chain.send(self.grid, vault.functions.deposit(node, amount_uyuan))
+
+    def owner(self, node: int) -> LocalAccount:
+        """Return the account of a node."""
+        return self.grid if node == 0 else self.members[node - 1]
+
+    def balance(self, node: int) -> tuple[int, int]:
+        """Return a node's free and locked balance."""
+        free, locked, _in_debt = self.chain.read(self.market.vault.functions.accountOf(node))
+        return free, locked
+
+    def worth(self, node: int) -> int:
+        """Return free plus locked plus claims less debt, what settlements move by their net."""
+        vault = self.market.vault.functions
+        free, locked = self.balance(node)
+        return free + locked + int(self.chain.read(vault.claimsOf(node))) - int(
+            self.chain.read(vault.debtOf(node))
+        )
+
+    # -- the book
+
+    def agree(self, agreement: Agreement) -> TxReceipt:
+        """Place an agreement signed by both sides, relayed by the stranger."""
+        domain = self.market.domain
+        call = self.market.book.functions.agree(
+            agreement.as_tuple(domain),
+            agreement.sign(self.owner(agreement.seller), domain),
+            agreement.sign(self.owner(agreement.buyer), domain),
+        )
+        return self.chain.send(self.stranger, call)
+
+    def declare(self, period: int, node: int, options: Options) -> TxReceipt:
+        """Place a declaration signed by its node, relayed by the stranger."""
+        domain = self.market.domain
+        declaration = Declaration(period, node, options)
+        signature = declaration.sign(self.owner(node), domain)
+        call = self.market.book.functions.declare(declaration.as_tuple(domain), signature)
+        return self.chain.send(self.stranger, call)
+
+    # -- the oracle
+
+    def round_of(self, period: int) -> int:
+        """Return the report round that is running."""
+        return self.market.schedule.report_round(period, self.now())
+
+    def primary(self, period: int) -> LocalAccount:
+        """Return the seat that may propose a report now."""
+        return self.seats[(period + self.round_of(period)) % len(self.seats)]
+
+    def propose(self, period: int, readings: Iterable[MeterReading], version: int = 1) -> Proposal:
+        """Have the primary propose a report."""
+        buckets = pack_readings(readings)
+        receipt = self.chain.send(
+            self.primary(period),
+            self.market.oracle.functions.proposeReport(period, version, buckets),
+        )
+        event = self.market.oracle.events.ReportProposed().process_receipt(receipt)[0]["args"]
+        return Proposal(Topic.REPORT, period, version, event["round"], root_of(buckets))
+
+    def vote(
+        self, proposal: Proposal, seats: Sequence[int], *, support: bool = True
+    ) -> TxReceipt:
+        """Relay the votes of some seats on a proposal."""
+        votes = [
+            (seat, support, proposal.sign(self.seats[seat], self.market.domain, support=support))
+            for seat in seats
+        ]
+        call = self.market.oracle.functions.vote(proposal.as_tuple(), votes)
+        return self.chain.send(self.stranger, call)
+
+    def report(self, period: int, readings: Iterable[MeterReading], version: int = 1) -> None:
+        """Fix a report by quorum."""
+        self.vote(self.propose(period, readings, version), (0, 1, 2))
+
+
+@contextmanager
+def new_world(
+    schedule: Schedule | None = None,
+    benchmark: Benchmark = PENG,
+    limits: Limits = LIMITS,
+    accounts: int = 60,
+) -> Iterator[World]:
+    """Start a chain, deploy a market on it, and stop it in the end."""
+    schedule = schedule or default_schedule()
+    with (
+        Anvil(accounts=accounts, genesis_timestamp=schedule.epoch_s) as anvil,
+        tempfile.TemporaryDirectory() as folder,
+    ):
+        chain = Chain(anvil.url)
+        path = Path(folder) / "deployment.json"
+        deployer, grid, stranger = account(0), account(1), account(2)
+        seats = [account(10 + seat) for seat in range(SEATS)]
+        terms = Terms(
+            grid_company=grid.address,
+            seats=tuple(seat.address for seat in seats),
+            schedule=schedule,
+            limits=limits,
+            benchmark=benchmark,
+        )
+        market = deploy(chain, deployer, terms, path)
+        yield World(market, anvil.url, path, deployer, grid, seats, stranger, [])
+
+
+@contextmanager
+def undone(world: World) -> Iterator[World]:
+    """Undo on chain, in the end, whatever happens inside."""
+    snapshot = rpc(world.url, "evm_snapshot")
+    members = list(world.members)
+    try:
+        yield world
+    finally:
+        rpc(world.url, "evm_revert", [snapshot])
+        world.members[:] = members
