@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from eth_account.signers.local import LocalAccount
 from eth_typing import ChecksumAddress
@@ -17,7 +17,7 @@ from eth_utils.address import to_checksum_address
 from requests.exceptions import RequestException
 from web3 import HTTPProvider, Web3
 from web3.contract import Contract
-from web3.contract.contract import ContractFunction
+from web3.contract.contract import ContractConstructor, ContractFunction
 from web3.exceptions import (
     ContractCustomError,
     ContractLogicError,
@@ -26,11 +26,14 @@ from web3.exceptions import (
     Web3Exception,
     Web3RPCError,
 )
-from web3.types import EventData, TxParams, TxReceipt
+from web3.types import EventData, TxParams, TxReceipt, Wei
 
 from market.contracts import artifact, decode_error
 
 T = TypeVar("T")
+
+Call = ContractFunction | ContractConstructor
+"""What a transaction does: calls a contract or creates one."""
 
 POLL_S = 0.02
 """Pause between two looks at whether a transaction is in a block."""
@@ -148,7 +151,7 @@ class Chain:
     def send(
         self,
         account: LocalAccount,
-        call: ContractFunction,
+        call: Call,
         *,
         value_wei: int = 0,
         gas: int | None = None,
@@ -171,13 +174,13 @@ class Chain:
         tx_hash = self.submit(account, call, value_wei=value_wei, gas=gas, nonce=nonce)
         receipt = self.wait(tx_hash)
         if receipt["status"] != 1:
-            self._replay(account, call, value_wei, receipt)
+            _explain(account, call, value_wei, receipt)
         return receipt
 
     def submit(
         self,
         account: LocalAccount,
-        call: ContractFunction,
+        call: Call,
         *,
         value_wei: int = 0,
         gas: int | None = None,
@@ -186,9 +189,9 @@ class Chain:
         """Send a transaction without waiting and return its hash. Errors as in `send`."""
         sender = account.address
         try:
-            tx: TxParams = {"from": sender, "value": value_wei, **self.fees()}  # type: ignore[typeddict-item]
+            tx: TxParams = {**_from(account, value_wei), **self.fees()}
             if gas is None:
-                estimate = self.guarded(lambda: call.estimate_gas({"from": sender, "value": value_wei}))  # type: ignore[typeddict-item]
+                estimate = self.guarded(lambda: call.estimate_gas(_from(account, value_wei)))
                 gas = min(estimate * (100 + GAS_HEADROOM_PERCENT) // 100, TX_GAS_LIMIT)
             tx["gas"] = gas
             if nonce is None:
@@ -196,7 +199,8 @@ class Chain:
             tx["nonce"] = nonce  # type: ignore[typeddict-item]
             tx["chainId"] = self.guarded(lambda: self.w3.eth.chain_id)
             signed = account.sign_transaction(call.build_transaction(tx))  # type: ignore[arg-type]
-            return bytes(self.guarded(lambda: self.w3.eth.send_raw_transaction(signed.raw_transaction)))
+            raw = signed.raw_transaction
+            return bytes(self.guarded(lambda: self.w3.eth.send_raw_transaction(raw)))
         except (ContractLogicError, ContractCustomError, ContractPanicError) as exc:
             raise reverted(_name(call), exc) from exc
         except Web3RPCError as exc:
@@ -225,12 +229,12 @@ class Chain:
         return self.guarded(lambda: self.w3.eth.get_transaction_count(checksum, "pending"))
 
     def fees(self) -> TxParams:
-        """Return the fee fields the chain expects: EIP-1559 where it has a base fee, legacy elsewhere."""
+        """Return the fee fields the chain expects: EIP-1559 if it has a base fee, else legacy."""
         base_fee = self.guarded(lambda: self.w3.eth.get_block("latest")).get("baseFeePerGas")
         if base_fee is None:
             return {"gasPrice": self.guarded(lambda: self.w3.eth.gas_price)}
         tip = self.guarded(lambda: self.w3.eth.max_priority_fee)
-        return {"maxPriorityFeePerGas": tip, "maxFeePerGas": self.w3.to_wei(2 * base_fee + tip, "wei")}
+        return {"maxPriorityFeePerGas": tip, "maxFeePerGas": Wei(2 * base_fee + tip)}
 
     def has_code(self, address: str) -> bool:
         """Return whether a contract stands at an address."""
@@ -262,16 +266,6 @@ class Chain:
             )
         )
 
-    def _replay(
-        self, account: LocalAccount, call: ContractFunction, value_wei: int, receipt: TxReceipt
-    ) -> None:
-        """Find out why a transaction failed by asking for it again as of its block, and raise that."""
-        try:
-            call.call({"from": account.address, "value": value_wei}, receipt["blockNumber"])  # type: ignore[typeddict-item]
-        except (ContractLogicError, ContractCustomError, ContractPanicError) as exc:
-            raise reverted(_name(call), exc) from exc
-        raise Reverted(_name(call), "OutOfGasOrRaced", (receipt["gasUsed"],))
-
 
 def reverted(call: str, exc: Exception) -> Reverted:
     """Turn a web3 exception into one that names the contract's error and its values."""
@@ -287,7 +281,21 @@ def checksum(address: str) -> ChecksumAddress:
     return to_checksum_address(address)
 
 
-def _name(call: ContractFunction) -> str:
+def _explain(account: LocalAccount, call: Call, value_wei: int, receipt: TxReceipt) -> NoReturn:
+    """Find out why a transaction failed by asking for it again as of its block; raise that."""
+    try:
+        if isinstance(call, ContractFunction):
+            call.call(_from(account, value_wei), receipt["blockNumber"])
+    except (ContractLogicError, ContractCustomError, ContractPanicError) as exc:
+        raise reverted(_name(call), exc) from exc
+    raise Reverted(_name(call), "OutOfGasOrRaced", (receipt["gasUsed"],))
+
+
+def _from(account: LocalAccount, value_wei: int) -> TxParams:
+    return {"from": account.address, "value": Wei(value_wei)}
+
+
+def _name(call: Call) -> str:
     return getattr(call, "fn_name", "deployment")
 
 

@@ -81,7 +81,8 @@ def artifact(name: str) -> Artifact:
         )
     except (OSError, KeyError, ValueError) as exc:
         raise ArtifactError(
-            f"the artifact of {name} cannot be read ({exc}); run `make compile` or reinstall subgrid"
+            f"the artifact of {name} cannot be read ({exc}); "
+            "run `make compile` or reinstall subgrid"
         ) from exc
 
 

@@ -1,4 +1,4 @@
-"""Deploys a market, or takes one up where an interrupted deployment left it, and verifies what it finds.
+"""Deploys a market, or resumes an interrupted deployment, and verifies what it finds.
 
 The contracts know each other by constructor, from the addresses their deployer's next nonces will
 give, so nothing has to be wired or handed over afterwards and the deployer never holds a role.
@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from eth_account.signers.local import LocalAccount
-from eth_utils.address import to_canonical_address, to_checksum_address
+from eth_utils.address import to_checksum_address
 from eth_utils.crypto import keccak
-from rlp import encode as rlp_encode
 from web3.contract import Contract
+from web3.types import Nonce
+from web3.utils import get_create_address
 
 from market.chain import Chain, ChainError, WrongChain
 from market.contracts import NAMES, artifact
@@ -65,7 +66,7 @@ class Deployment:
         start_nonce: The deployer's nonce at the first contract; all addresses follow from it.
         deployment_block: Block before the first contract: logs start after it.
         addresses: Contract name to address.
-        code_hashes: Contract name to keccak256 of the code on chain; filled as contracts are deployed.
+        code_hashes: Contract name to keccak256 of its code on chain, filled during deployment.
         market: The market's id, once deployed.
         complete: Whether everything is deployed and verified.
     """
@@ -194,7 +195,9 @@ def deploy(
         address = record.addresses[name]
         if not chain.has_code(address):
             progress(f"deploying {name}")
-            _create(chain, deployer, name, _constructor(name, record.addresses, terms), record, offset)
+            _create(
+                chain, deployer, name, _constructor(name, record.addresses, terms), record, offset
+            )
         record.code_hashes[name] = _code_hash(chain, name, address)
         record.save(path)
     registry = chain.contract("Registry", record.addresses["Registry"])
@@ -215,7 +218,9 @@ def verify(chain: Chain, record: Deployment) -> None:
     """
     _check_identity(chain, record)
     if not record.complete:
-        raise DeploymentError("the deployment was interrupted; run the deployment again to resume it")
+        raise DeploymentError(
+            "the deployment was interrupted; run the deployment again to resume it"
+        )
     for name in NAMES:
         found = _code_hash(chain, name, record.addresses[name])
         if found != record.code_hashes[name]:
@@ -249,15 +254,10 @@ def _plan(chain: Chain, deployer: LocalAccount) -> Deployment:
         start_nonce=nonce,
         deployment_block=chain.block_number(),
         addresses={
-            name: _create_address(deployer.address, nonce + offset)
+            name: get_create_address(deployer.address, Nonce(nonce + offset))
             for offset, name in enumerate(NAMES)
         },
     )
-
-
-def _create_address(deployer: str, nonce: int) -> str:
-    """Return the address of the contract an account creates with a nonce."""
-    return to_checksum_address(keccak(rlp_encode([to_canonical_address(deployer), nonce]))[12:])
 
 
 def _create(

@@ -1,4 +1,4 @@
-"""What the chain has told about periods: positions, reports and settlements, read from its events."""
+"""What the chain has told about periods: positions, reports, settlements, from its events."""
 
 from __future__ import annotations
 
@@ -91,7 +91,9 @@ class History:
         """
         if version == 0:
             return []
-        root = bytes(self._market.chain.read(self._market.oracle.functions.reportRoot(period, version)))
+        root = bytes(
+            self._market.chain.read(self._market.oracle.functions.reportRoot(period, version))
+        )
         for event in self._events(self._market.oracle, "ReportProposed", period):
             if bytes(event["args"]["root"]) == root and event["args"]["version"] == version:
                 return [bytes(bucket) for bucket in event["args"]["buckets"]]

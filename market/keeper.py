@@ -27,8 +27,6 @@ _NO_LEG = (0, 0, 0, 0)
 _NO_BASIS = (False, False, 0, bytes(32), _NO_LEG, _NO_LEG, _NO_LEG)
 
 
-
-
 @dataclass(frozen=True, slots=True)
 class _Bytes:
     """The buckets a settlement needs."""
@@ -109,7 +107,7 @@ class Keeper:
         return any(self._market.chain.read(self._market.master.functions.jobHash(period)))
 
     def _job(self, period: int) -> tuple[Any, ...] | None:
-        """Return the job under way, or a fresh one; None if the last `Continued` is not yet seen."""
+        """Return the job under way or a fresh one; None if the last `Continued` is not yet seen."""
         if not self._under_way(period):
             return (period, 0, 0, False, _NO_BASIS, _NO_BASIS, 0, 0, 0, 0)
         market = self._market

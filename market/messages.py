@@ -90,7 +90,9 @@ class Agreement:
 
     def sign(self, account: LocalAccount, domain: Domain) -> bytes:
         """Sign for one side."""
-        return _sign(account, "Subgrid Book", domain.book, domain, _AGREEMENT, self.as_tuple(domain))
+        return _sign(
+            account, "Subgrid Book", domain.book, domain, _AGREEMENT, self.as_tuple(domain)
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +117,9 @@ class Declaration:
 
     def sign(self, account: LocalAccount, domain: Domain) -> bytes:
         """Sign for the node."""
-        return _sign(account, "Subgrid Book", domain.book, domain, _DECLARATION, self.as_tuple(domain))
+        return _sign(
+            account, "Subgrid Book", domain.book, domain, _DECLARATION, self.as_tuple(domain)
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +162,8 @@ _DECLARATION = (
 )
 _VOTE = (
     "Vote",
-    "bytes32 market,uint8 topic,uint32 period,uint16 version,uint32 round,bytes32 digest,bool support",
+    "bytes32 market,uint8 topic,uint32 period,uint16 version,uint32 round,bytes32 digest,"
+    "bool support",
 )
 
 
@@ -172,7 +177,9 @@ def _sign(
 ) -> bytes:
     """Sign a struct given as its name, its fields as Solidity writes them, and its values."""
     primary, declared = message
-    fields = [dict(zip(("type", "name"), field.split(" "), strict=True)) for field in declared.split(",")]
+    fields = [
+        dict(zip(("type", "name"), field.split(" "), strict=True)) for field in declared.split(",")
+    ]
     data = encode_typed_data(
         domain_data={
             "name": name,

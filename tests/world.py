@@ -45,7 +45,8 @@ PROSUMER = 3
 
 def account(index: int) -> LocalAccount:
     """Return one of the devnet's funded accounts, whose keys are public."""
-    return Account.from_mnemonic(MNEMONIC, account_path=f"m/44'/60'/0'/0/{index}")
+    made: LocalAccount = Account.from_mnemonic(MNEMONIC, account_path=f"m/44'/60'/0'/0/{index}")
+    return made
 
 
 def default_schedule(epoch_s: int = EPOCH_S) -> Schedule:
@@ -134,7 +135,7 @@ class World:
     def fund(self, node: int, amount_uyuan: int) -> None:
         """Have the grid company issue tokens and deposit them for a node (0: for itself)."""
         token, vault = self.market.token, self.market.vault
-        self.chain.send(self.grid, token.functions.recharge(self.grid.address, amount_uyuan, "test"))
+        self.chain.send(self.grid, token.functions.recharge(self.grid.address, amount_uyuan, ""))
         self.chain.send(self.grid, token.functions.approve(vault.address, amount_uyuan))
         self.chain.send(self.grid, vault.functions.deposit(node, amount_uyuan))
 
@@ -151,8 +152,11 @@ class World:
         """Return free plus locked plus claims less debt, what settlements move by their net."""
         vault = self.market.vault.functions
         free, locked = self.balance(node)
-        return free + locked + int(self.chain.read(vault.claimsOf(node))) - int(
-            self.chain.read(vault.debtOf(node))
+        return (
+            free
+            + locked
+            + int(self.chain.read(vault.claimsOf(node)))
+            - int(self.chain.read(vault.debtOf(node)))
         )
 
     # -- the book
@@ -195,9 +199,7 @@ class World:
         event = self.market.oracle.events.ReportProposed().process_receipt(receipt)[0]["args"]
         return Proposal(Topic.REPORT, period, version, event["round"], root_of(buckets))
 
-    def vote(
-        self, proposal: Proposal, seats: Sequence[int], *, support: bool = True
-    ) -> TxReceipt:
+    def vote(self, proposal: Proposal, seats: Sequence[int], *, support: bool = True) -> TxReceipt:
         """Relay the votes of some seats on a proposal."""
         votes = [
             (seat, support, proposal.sign(self.seats[seat], self.market.domain, support=support))
