@@ -321,7 +321,6 @@ def test_delta__later_version__moves_only_the_difference() -> None:
 
     assert delta(first, second) == [
         Transfer(A, -535_900, release_uyuan=0, flagged=False),
-        Transfer(B, 0, release_uyuan=0, flagged=False),
         Transfer(9, 329_700, release_uyuan=0, flagged=False),
     ]
 
@@ -329,7 +328,10 @@ def test_delta__later_version__moves_only_the_difference() -> None:
 def test_delta__reading_withdrawn__takes_its_money_back() -> None:
     first, second = versions()
 
-    assert delta(second, first)[2] == Transfer(9, -329_700, release_uyuan=0, flagged=False)
+    assert delta(second, first) == [
+        Transfer(A, 535_900, release_uyuan=0, flagged=True),
+        Transfer(9, -329_700, release_uyuan=0, flagged=False),
+    ]
 
 
 def test_delta__final_version__holds_nothing() -> None:
@@ -337,4 +339,18 @@ def test_delta__final_version__holds_nothing() -> None:
     final = settle(agreement(), [measured(B, import_wh=10_000)], PENG, Mode.FINAL)
 
     assert final.flagged == (A,)
-    assert [t.flagged for t in delta(first, final)] == [False, False]
+    assert delta(first, final) == [Transfer(A, -7_000_000, release_uyuan=0, flagged=False)]
+
+
+def test_delta__only_the_flag_changes__is_a_transfer() -> None:
+    first, _ = versions()
+    as_planned = settle(agreement(), [measured(A, 10_000), measured(B, import_wh=10_000)], PENG)
+
+    assert delta(first, as_planned) == [Transfer(A, 0, release_uyuan=0, flagged=False)]
+    assert delta(as_planned, first) == [Transfer(A, 0, release_uyuan=0, flagged=True)]
+
+
+def test_delta__nothing_changes__is_empty() -> None:
+    first, _ = versions()
+
+    assert delta(first, first) == []
