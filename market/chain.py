@@ -26,7 +26,7 @@ from web3.exceptions import (
     Web3Exception,
     Web3RPCError,
 )
-from web3.types import EventData, TxParams, TxReceipt, Wei
+from web3.types import EventData, RPCEndpoint, TxParams, TxReceipt, Wei
 
 from market.contracts import artifact, decode_error
 
@@ -107,6 +107,7 @@ class Chain:
         """Connect; nothing is sent before the first use."""
         self.url = url
         self.w3 = Web3(HTTPProvider(url, request_kwargs={"timeout": timeout_s}))
+        self._chain_id: int | None = None
 
     def guarded(self, what: Callable[[], T]) -> T:
         """Run a read and turn transport failures into `ChainUnreachable`."""
@@ -114,6 +115,26 @@ class Chain:
             return what()
         except (RequestException, ConnectionError, TimeoutError) as exc:
             raise ChainUnreachable(self.url, _short(exc)) from exc
+
+    def raw(self, method: str, *params: object) -> Any:  # noqa: ANN401
+        """Call a JSON-RPC method and return its result as it comes.
+
+        Raises:
+            ChainUnreachable: If the endpoint does not answer.
+            ChainError: If it answers with an error.
+        """
+        provider = self.w3.provider
+        answer = self.guarded(lambda: provider.make_request(RPCEndpoint(method), list(params)))
+        if "error" in answer:
+            raise ChainError(f"{self.url} refuses {method}: {answer['error']}")
+        return answer["result"]
+
+    @property
+    def chain_id(self) -> int:
+        """The chain's id, asked for once."""
+        if self._chain_id is None:
+            self._chain_id = self.guarded(lambda: self.w3.eth.chain_id)
+        return self._chain_id
 
     def identity(self) -> Identity:
         """Return the chain's id and genesis hash."""
@@ -197,7 +218,7 @@ class Chain:
             if nonce is None:
                 nonce = self.nonce(sender)
             tx["nonce"] = nonce  # type: ignore[typeddict-item]
-            tx["chainId"] = self.guarded(lambda: self.w3.eth.chain_id)
+            tx["chainId"] = self.chain_id
             signed = account.sign_transaction(call.build_transaction(tx))  # type: ignore[arg-type]
             raw = signed.raw_transaction
             return bytes(self.guarded(lambda: self.w3.eth.send_raw_transaction(raw)))

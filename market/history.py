@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from market.deployment import Market
 from market.packing import decode_positions, decode_readings, root_of
@@ -45,6 +45,34 @@ class PeriodState:
     def final(self) -> bool:
         """Whether nothing can follow."""
         return self.stage == 5
+
+
+Job = tuple[Any, ...]
+"""A settlement under way, as the contract's `Job` struct."""
+
+
+class Past(Protocol):
+    """What a keeper must know of a period, from the chain or from whoever has followed it."""
+
+    def state(self, period: int) -> PeriodState:
+        """Return where a period stands."""
+        ...
+
+    def latest_version(self, period: int) -> int:
+        """Return the latest accepted report version of a period, 0 for none."""
+        ...
+
+    def position_buckets(self, period: int) -> list[bytes]:
+        """Return the packed positions of a cleared period, one entry per bucket."""
+        ...
+
+    def report_buckets(self, period: int, version: int) -> list[bytes]:
+        """Return the packed readings of an accepted report version; none for version 0."""
+        ...
+
+    def job(self, period: int) -> Job | None:
+        """Return the settlement under way, None if there is none."""
+        ...
 
 
 class History:
@@ -106,6 +134,22 @@ class History:
         version, _ = self._market.chain.read(self._market.oracle.functions.latestReport(period))
         return int(version)
 
+    def job(self, period: int) -> Job | None:
+        """Return the settlement under way, None if there is none.
+
+        Raises:
+            HistoryError: If the chain has one but no event tells it.
+        """
+        if not any(self._market.chain.read(self._market.master.functions.jobHash(period))):
+            return None
+        events = self._events(self._market.master, "Continued", period)
+        if not events:
+            raise HistoryError(
+                f"the settlement of period {period} is under way, but no event carries it; "
+                "wait for the endpoint to catch up, or try another one"
+            )
+        return plain(events[-1]["args"]["job"])
+
     def positions(self, period: int) -> list[Position]:
         """Return all positions of a cleared period."""
         buckets = self.position_buckets(period)
@@ -119,6 +163,12 @@ class History:
     def _events(self, contract: Any, name: str, period: int) -> list[Any]:  # noqa: ANN401
         first = self._market.deployment.deployment_block
         return self._market.chain.events(contract, name, from_block=first, period=period)
+
+
+def plain(struct: Any) -> tuple[Any, ...]:  # noqa: ANN401
+    """Turn a decoded struct into the tuple that encodes it."""
+    values = struct.values() if hasattr(struct, "values") else struct
+    return tuple(plain(v) if hasattr(v, "values") or isinstance(v, tuple) else v for v in values)
 
 
 def to_prices(raw: tuple[int, ...]) -> PeriodPrices:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from eth_account.signers.local import LocalAccount
 from eth_utils.crypto import keccak
@@ -12,7 +11,7 @@ from web3.contract.contract import ContractFunction
 from web3.types import TxReceipt
 
 from market.deployment import Market
-from market.history import History
+from market.history import History, Job, Past
 
 CLEAR_BUCKETS = 16
 """Buckets one clearing transaction handles; 256 nodes cost at most 0.9 Mgas each."""
@@ -87,56 +86,47 @@ class Keeper:
             Reverted: With `NotCleared` or `NothingToSettle` if it is too early.
         """
         done = False
-        for call in self._settle_calls(period, buckets):
+        while True:
+            call = settle_call(self._market, self._history, period, buckets)
+            if not self._market.chain.read(call):
+                return done
             self._send(call)
             done = True
-        return done
+            if self._history.job(period) is None:
+                return done
 
-    def _settle_calls(self, period: int, buckets: int) -> Iterator[ContractFunction]:
-        while (job := self._job(period)) is not None:
-            data = self._bytes(period, job)
-            chunk = data.chunk(job[2], buckets)
-            call = self._market.master.functions.settle(job, data.hashes(), chunk)
-            if not self._market.chain.read(call):
-                return
-            yield call
-            if not self._under_way(period):
-                return
 
-    def _under_way(self, period: int) -> bool:
-        return any(self._market.chain.read(self._market.master.functions.jobHash(period)))
+def settle_call(
+    market: Market, past: Past, period: int, buckets: int = SETTLE_BUCKETS
+) -> ContractFunction:
+    """Return the call that settles a period, or its next chunk.
 
-    def _job(self, period: int) -> tuple[Any, ...] | None:
-        """Return the job under way or a fresh one; None if the last `Continued` is not yet seen."""
-        if not self._under_way(period):
-            return (period, 0, 0, False, _NO_BASIS, _NO_BASIS, 0, 0, 0, 0)
-        market = self._market
-        first = market.deployment.deployment_block
-        events = market.chain.events(market.master, "Continued", from_block=first, period=period)
-        return _plain(events[-1]["args"]["job"]) if events else None
+    Args:
+        market: The market.
+        past: What is known of the period; if it lags the chain, the call does nothing or reverts.
+        period: The period, cleared.
+        buckets: Most buckets the call handles.
+    """
+    job = past.job(period) or (period, 0, 0, False, _NO_BASIS, _NO_BASIS, 0, 0, 0, 0)
+    data = _bytes(past, period, job)
+    return market.master.functions.settle(job, data.hashes(), data.chunk(job[2], buckets))
 
-    def _bytes(self, period: int, job: tuple[Any, ...]) -> _Bytes:
-        """Collect the buckets of the job's bases; a fresh job's are the present state's."""
-        was, now = job[4], job[5]
-        history = self._history
-        if now[0]:
-            was_version, now_version = was[2], now[2]
-        else:
-            state = history.state(period)
-            was_version = state.version if state.settled else 0
-            now_version = history.latest_version(period)
-        return _Bytes(
-            positions=history.position_buckets(period),
-            was=history.report_buckets(period, was_version),
-            now=history.report_buckets(period, now_version),
-        )
+
+def _bytes(past: Past, period: int, job: Job) -> _Bytes:
+    """Collect the buckets of the job's bases; a fresh job's are the present state's."""
+    was, now = job[4], job[5]
+    if now[0]:
+        was_version, now_version = was[2], now[2]
+    else:
+        state = past.state(period)
+        was_version = state.version if state.settled else 0
+        now_version = past.latest_version(period)
+    return _Bytes(
+        positions=past.position_buckets(period),
+        was=past.report_buckets(period, was_version),
+        now=past.report_buckets(period, now_version),
+    )
 
 
 def _at(buckets: list[bytes], b: int) -> bytes:
     return buckets[b] if b < len(buckets) else b""
-
-
-def _plain(struct: Any) -> tuple[Any, ...]:  # noqa: ANN401
-    """Turn a decoded struct into the tuple that encodes it."""
-    values = struct.values() if hasattr(struct, "values") else struct
-    return tuple(_plain(v) if hasattr(v, "values") or isinstance(v, tuple) else v for v in values)
