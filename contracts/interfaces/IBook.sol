@@ -72,8 +72,6 @@ interface IBook {
     error NotAccount(uint32 node, address caller);
     /// @notice Only the `Master` closes a period's positions.
     error NotMaster(address caller);
-    /// @notice Only the book itself may take entries apart for a batch.
-    error NotBook(address caller);
     /// @notice The storage is still needed by a period nobody has cleared; clear that one first.
     error PeriodUncleared(uint32 period);
 
