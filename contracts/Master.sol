@@ -9,11 +9,12 @@ import {IRegistry} from "./interfaces/IRegistry.sol";
 import {ISubordinate_one, ISubordinate_two} from "./interfaces/ISubordinates.sol";
 import {IVault} from "./interfaces/IVault.sol";
 import {Amounts} from "./libraries/Amounts.sol";
-import {Entries, Entry} from "./libraries/Entries.sol";
 import {Legs} from "./libraries/Legs.sol";
 import {Roots} from "./libraries/Roots.sol";
 import {Settlement} from "./libraries/Settlement.sol";
+import {Sheet, Sheets} from "./libraries/Sheets.sol";
 import {Deviation} from "./types/Deviation.sol";
+import {Reading} from "./types/Reading.sol";
 import {Transfer, toTransfer} from "./types/Transfer.sol";
 import {Leg, Limits, Prices, Schedule} from "./types/Types.sol";
 
@@ -41,12 +42,6 @@ contract Master is IMaster, Clock {
         uint32 cleared;
         bytes32 positionsRoot;
         bytes32 jobHash;
-    }
-
-    /// What one basis makes of a chunk of nodes.
-    struct Outcome {
-        int256[] nets;
-        bool[] flagged;
     }
 
     uint8 private constant COUNT = 0;
@@ -115,10 +110,17 @@ contract Master is IMaster, Clock {
         _checkHashes(p, job, hashes);
         _checkBytes(job.bucket, hashes, buckets);
 
-        Entry[] memory entries = Entries.read(job.bucket, buckets, p.isVoid);
+        Sheet memory sheet = Sheets.read(job.bucket, buckets, p.isVoid);
+        Deviation[] memory was = _deviations(sheet, sheet.was, job.was);
+        Deviation[] memory now_ = _deviations(sheet, sheet.now_, job.now_);
         bool whole = buckets.length == p.buckets;
         do {
-            _step(job, entries);
+            if (job.pass == PAY) {
+                _pay(job, sheet, was, now_);
+            } else {
+                _prepare(job.pass, job.was, was);
+                _prepare(job.pass, job.now_, now_);
+            }
             job.bucket += uint32(buckets.length); // at most the period's buckets
             if (job.bucket == p.buckets) _nextPass(job);
         } while (whole && job.pass != DONE);
@@ -223,17 +225,22 @@ contract Master is IMaster, Clock {
         return b < hashes.length ? keccak256(data) == hashes[b] : data.length == 0;
     }
 
-    /// @dev Runs the job's pass over a chunk of nodes, for the earlier basis, if any, and the present one.
-    function _step(Job memory job, Entry[] memory entries) private {
-        if (job.pass == PAY) return _pay(job, entries);
-        _prepare(job.pass, job.was, entries, false);
-        _prepare(job.pass, job.now_, entries, true);
+    /// @dev What every node of a sheet departed from its plan by, under one basis; nothing if there is no such basis.
+    function _deviations(Sheet memory sheet, Reading[] memory readings, Basis memory basis)
+        private
+        pure
+        returns (Deviation[] memory deviations)
+    {
+        if (!basis.exists) return deviations;
+        deviations = new Deviation[](sheet.nodes.length);
+        for (uint256 i; i < deviations.length; ++i) {
+            deviations[i] = Settlement.deviation(sheet.nodes[i], sheet.plans[i], readings[i], basis.finalMode);
+        }
     }
 
     /// @dev Adds a chunk to the totals: of the compensation and all deviations first, then of what is left to sell.
-    function _prepare(uint8 pass, Basis memory basis, Entry[] memory entries, bool present) private view {
+    function _prepare(uint8 pass, Basis memory basis, Deviation[] memory deviations) private view {
         if (!basis.exists) return;
-        (Deviation[] memory deviations,) = _deviations(entries, basis.finalMode, present);
         if (pass == COUNT) {
             (uint256 demandWh, uint256 supplyWh) = ONE.count(deviations);
             basis.compensation.demandWh += demandWh;
@@ -268,27 +275,26 @@ contract Master is IMaster, Clock {
     }
 
     /// @dev Computes the nets of a chunk under both bases and has the vault move the difference.
-    function _pay(Job memory job, Entry[] memory entries) private {
+    function _pay(Job memory job, Sheet memory sheet, Deviation[] memory was, Deviation[] memory now_) private {
         Prices memory prices = ORACLE.pricesOf(job.period);
-        Outcome memory was;
-        if (job.was.exists) was = _outcome(job, entries, prices, false);
-        Outcome memory now_ = _outcome(job, entries, prices, true);
+        int256[] memory netsBefore = _nets(job, sheet, was, prices, false);
+        int256[] memory nets = _nets(job, sheet, now_, prices, true);
 
-        Transfer[] memory transfers = new Transfer[](entries.length);
+        Transfer[] memory transfers = new Transfer[](nets.length);
         uint256 moved;
-        for (uint256 i; i < entries.length; ++i) {
-            int256 net = now_.nets[i];
+        for (uint256 i; i < nets.length; ++i) {
+            int256 net = nets[i];
             job.nodesUyuan += net;
-            if (now_.flagged[i]) job.flagged = true;
+            if (now_[i].flagged()) job.flagged = true;
             // After the last settlement no reading can come that would free what is held.
-            bool hold = now_.flagged[i] && !job.now_.finalMode;
-            (uint256 release, bool wasHeld) = (entries[i].lockedUyuan, false);
+            bool hold = now_[i].flagged() && !job.now_.finalMode;
+            (uint256 release, bool wasHeld) = (sheet.locksUyuan[i], false);
             if (job.was.exists) {
-                net -= was.nets[i];
-                (release, wasHeld) = (0, was.flagged[i]);
+                net -= netsBefore[i];
+                (release, wasHeld) = (0, was[i].flagged());
             }
             if (net == 0 && release == 0 && wasHeld == hold) continue;
-            transfers[moved++] = toTransfer(entries[i].node, wasHeld, hold, release, net);
+            transfers[moved++] = toTransfer(sheet.nodes[i], wasHeld, hold, release, net);
         }
         assembly ("memory-safe") {
             mstore(transfers, moved) // only ever shortens the array
@@ -296,17 +302,17 @@ contract Master is IMaster, Clock {
         VAULT.settle(job.period, transfers);
     }
 
-    /// @dev Takes a chunk through all legs. Only the present basis announces its shares and adds to the job's lines.
-    function _outcome(Job memory job, Entry[] memory entries, Prices memory prices, bool present)
+    /// @dev Takes a chunk through all legs under one basis; nothing if there is no such basis. Only the present basis
+    /// announces its shares and adds to the job's lines.
+    function _nets(Job memory job, Sheet memory sheet, Deviation[] memory deviations, Prices memory prices, bool present)
         private
-        returns (Outcome memory outcome)
+        returns (int256[] memory nets)
     {
         Basis memory basis = present ? job.now_ : job.was;
-        Deviation[] memory deviations;
+        if (!basis.exists) return nets;
         Deviation[] memory left1;
         Deviation[] memory left2;
         Deviation[] memory left3;
-        (deviations, outcome.flagged) = _deviations(entries, basis.finalMode, present);
         if (present) {
             (left1, basis.compensation) = ONE.compensate(job.period, basis.version, deviations, basis.compensation);
             (left2, left3, basis.selling, basis.local) =
@@ -315,28 +321,15 @@ contract Master is IMaster, Clock {
             (left1, basis.compensation) = ONE.serve(deviations, basis.compensation);
             (left2, left3, basis.selling, basis.local) = TWO.serve(left1, basis.selling, basis.local);
         }
-        outcome.nets = new int256[](entries.length);
-        for (uint256 i; i < entries.length; ++i) {
+        nets = new int256[](deviations.length);
+        for (uint256 i; i < nets.length; ++i) {
             uint256 feeNyuan;
-            (outcome.nets[i], feeNyuan) =
-                Settlement.net(entries[i], deviations[i], left1[i], left2[i], left3[i], prices);
+            (nets[i], feeNyuan) =
+                Settlement.net(sheet.plans[i], deviations[i], left1[i], left2[i], left3[i], prices);
             if (!present) continue;
             job.feesNyuan += feeNyuan;
             job.importedWh += left3[i].demandWh();
             job.exportedWh += left3[i].surplusWh();
-        }
-    }
-
-    function _deviations(Entry[] memory entries, bool finalMode, bool present)
-        private
-        pure
-        returns (Deviation[] memory deviations, bool[] memory flagged)
-    {
-        deviations = new Deviation[](entries.length);
-        flagged = new bool[](entries.length);
-        for (uint256 i; i < entries.length; ++i) {
-            (deviations[i], flagged[i]) =
-                Settlement.deviation(entries[i], present ? entries[i].now_ : entries[i].was, finalMode);
         }
     }
 

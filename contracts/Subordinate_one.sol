@@ -23,8 +23,10 @@ contract Subordinate_one is ISubordinate_one {
     /// @inheritdoc ISubordinate_one
     function count(Deviation[] calldata nodes) external pure returns (uint256 demandWh, uint256 supplyWh) {
         for (uint256 i; i < nodes.length; ++i) {
-            demandWh += nodes[i].shortWh();
-            supplyWh += _reserveWh(nodes[i]);
+            unchecked {
+                demandWh += nodes[i].shortWh(); // sums of 40-bit energies
+                supplyWh += _reserveWh(nodes[i]);
+            }
         }
     }
 
@@ -53,14 +55,15 @@ contract Subordinate_one is ISubordinate_one {
         pure
         returns (Deviation[] memory left, Leg memory next, bytes memory shares)
     {
-        left = new Deviation[](nodes.length);
-        next = leg;
+        (left, next) = (nodes, leg);
+        if (leg.tradedWh() == 0) return (left, next, shares);
         shares = ShareLog.open(nodes.length);
-        for (uint256 i; i < nodes.length; ++i) {
-            Deviation d = nodes[i];
+        for (uint256 i; i < left.length; ++i) {
+            Deviation d = left[i];
             uint256 bought = next.serveDemand(d.shortWh());
             uint256 sold = next.serveSupply(_reserveWh(d));
-            shares.add(d.node(), sold != 0, bought + sold); // a node is short or over, never both
+            if (bought | sold == 0) continue;
+            shares.add(d.node(), sold != 0, bought | sold); // a node is short or over, never both
             left[i] = d.lessShort(bought).lessSurplus(sold);
         }
     }

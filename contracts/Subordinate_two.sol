@@ -33,8 +33,10 @@ contract Subordinate_two is ISubordinate_two {
     /// @inheritdoc ISubordinate_two
     function count(Deviation[] calldata nodes) external pure returns (uint256 demandWh, uint256 supplyWh) {
         for (uint256 i; i < nodes.length; ++i) {
-            demandWh += nodes[i].takeableWh();
-            supplyWh += _offeredWh(nodes[i]);
+            unchecked {
+                demandWh += nodes[i].takeableWh(); // sums of 40-bit energies
+                supplyWh += _offeredWh(nodes[i]);
+            }
         }
     }
 
@@ -71,23 +73,45 @@ contract Subordinate_two is ISubordinate_two {
         pure
         returns (Served memory s)
     {
-        s.afterSelling = new Deviation[](nodes.length);
-        s.left = new Deviation[](nodes.length);
+        (s.afterSelling, s.sold) = _sell(nodes, selling);
+        (s.left, s.balanced) = _balance(s.afterSelling, local);
         (s.selling, s.local) = (selling, local);
-        (s.sold, s.balanced) = (ShareLog.open(nodes.length), ShareLog.open(nodes.length));
-        for (uint256 i; i < nodes.length; ++i) {
-            // A node has demand or surplus, never both, so of each pair of shares one is zero.
-            Deviation d = nodes[i];
-            uint256 bought = s.selling.serveDemand(d.takeableWh());
-            uint256 sold = s.selling.serveSupply(_offeredWh(d));
-            s.sold.add(d.node(), sold != 0, bought + sold);
-            d = d.lessExtra(bought).lessSurplus(sold);
-            s.afterSelling[i] = d;
+    }
 
-            bought = s.local.serveDemand(d.demandWh());
-            sold = s.local.serveSupply(d.surplusWh());
-            s.balanced.add(d.node(), sold != 0, bought + sold);
-            s.left[i] = d.lessDemand(bought).lessSurplus(sold);
+    /// @dev Serves nodes at the selling price, moving the leg on. A node has demand or surplus, never both.
+    function _sell(Deviation[] calldata nodes, Leg memory leg)
+        private
+        pure
+        returns (Deviation[] memory left, bytes memory shares)
+    {
+        left = nodes;
+        if (leg.tradedWh() == 0) return (left, shares);
+        shares = ShareLog.open(nodes.length);
+        for (uint256 i; i < left.length; ++i) {
+            Deviation d = left[i];
+            uint256 bought = leg.serveDemand(d.takeableWh());
+            uint256 sold = leg.serveSupply(_offeredWh(d));
+            if (bought | sold == 0) continue;
+            shares.add(d.node(), sold != 0, bought | sold);
+            left[i] = d.lessExtra(bought).lessSurplus(sold);
+        }
+    }
+
+    /// @dev Serves nodes in the local balance, moving the leg on. A node has demand or surplus, never both.
+    function _balance(Deviation[] memory nodes, Leg memory leg)
+        private
+        pure
+        returns (Deviation[] memory left, bytes memory shares)
+    {
+        if (leg.tradedWh() == 0) return (nodes, shares);
+        left = new Deviation[](nodes.length);
+        shares = ShareLog.open(nodes.length);
+        for (uint256 i; i < nodes.length; ++i) {
+            Deviation d = nodes[i];
+            uint256 bought = leg.serveDemand(d.demandWh());
+            uint256 sold = leg.serveSupply(d.surplusWh());
+            shares.add(d.node(), sold != 0, bought | sold);
+            left[i] = d.lessDemand(bought).lessSurplus(sold);
         }
     }
 

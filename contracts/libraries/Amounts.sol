@@ -13,7 +13,9 @@ library Amounts {
 
     /// @notice What a payer owes: rounded up.
     function up(uint256 nyuan) internal pure returns (uint256) {
-        return (nyuan + NYUAN_PER_UYUAN - 1) / NYUAN_PER_UYUAN;
+        unchecked {
+            return (nyuan + NYUAN_PER_UYUAN - 1) / NYUAN_PER_UYUAN; // amounts are below 2^80
+        }
     }
 
     /// @notice A node's part of `traded`, telescoping: the parts of a side add up to `traded` exactly.
@@ -22,8 +24,11 @@ library Amounts {
     /// @param quantity Quantity of this node, Wh.
     /// @param total Quantity of the whole side, Wh.
     function share(uint256 traded, uint256 seen, uint256 quantity, uint256 total) internal pure returns (uint256) {
-        if (quantity == 0) return 0;
+        if (traded == 0) return 0;
         if (traded == total) return quantity;
-        return traded * (seen + quantity) / total - traded * seen / total;
+        unchecked {
+            // All are sums of at most 2^32 nodes' 2^40 Wh, so the products stay below 2^144; the second floor is the smaller.
+            return traded * (seen + quantity) / total - traded * seen / total;
+        }
     }
 }

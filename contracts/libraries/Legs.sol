@@ -13,13 +13,19 @@ library Legs {
 
     /// @notice What the next node on the demand side gets of its `quantity`, Wh.
     function serveDemand(Leg memory leg, uint256 quantity) internal pure returns (uint256 share) {
+        if (quantity == 0) return 0;
         share = Amounts.share(tradedWh(leg), leg.demandSeenWh, quantity, leg.demandWh);
-        leg.demandSeenWh += quantity;
+        unchecked {
+            leg.demandSeenWh += quantity; // up to the leg's demand
+        }
     }
 
     /// @notice What the next node on the supply side places of its `quantity`, Wh.
     function serveSupply(Leg memory leg, uint256 quantity) internal pure returns (uint256 share) {
+        if (quantity == 0) return 0;
         share = Amounts.share(tradedWh(leg), leg.supplySeenWh, quantity, leg.supplyWh);
-        leg.supplySeenWh += quantity;
+        unchecked {
+            leg.supplySeenWh += quantity; // up to the leg's supply
+        }
     }
 }

@@ -3,11 +3,14 @@ pragma solidity ^0.8.28;
 
 import {Deviation, toDeviation} from "../types/Deviation.sol";
 import {TAKE} from "../types/Options.sol";
+import {Plan} from "../types/Plan.sol";
+import {Reading} from "../types/Reading.sol";
 import {Prices} from "../types/Types.sol";
 import {Amounts} from "./Amounts.sol";
-import {Entry, Reading} from "./Entries.sol";
 
 /// @notice The arithmetic of SPEC section 6 for one node: its deviation from the plan and what it pays.
+/// @dev Unchecked throughout: energies are below 2^41 Wh, prices below 2^32, so no product or sum comes near 2^256, and
+/// every subtraction is of the smaller from the larger, as the comparison before it or its comment says.
 library Settlement {
     using Amounts for uint256;
 
@@ -15,69 +18,68 @@ library Settlement {
     uint256 private constant TAKE_PART = 5;
 
     /// @notice Compares a node's plan with its reading.
-    /// @param e The node.
+    /// @param node The node.
+    /// @param p Its plan.
     /// @param r Its reading in the report that counts.
     /// @param finalMode Whether an unread meter counts as having delivered nothing.
-    /// @return d Its deviation.
-    /// @return flagged Whether its meter was not read.
-    function deviation(Entry memory e, Reading memory r, bool finalMode)
-        internal
-        pure
-        returns (Deviation d, bool flagged)
-    {
-        (uint256 exportWh, uint256 importWh) = (r.exportWh, r.importWh);
-        flagged = r.present ? r.substituted : e.hasPosition;
-        if (flagged) {
-            if (!r.present) (exportWh, importWh) = (e.soldWh, e.boughtWh);
-            exportWh = finalMode ? 0 : _min(exportWh, e.soldWh);
-            if (importWh < e.boughtWh) importWh = e.boughtWh;
+    /// @return Its deviation, flagged if the meter was not read.
+    function deviation(uint256 node, Plan p, Reading r, bool finalMode) internal pure returns (Deviation) {
+        unchecked {
+            (uint256 sold, uint256 bought) = (p.soldWh(), p.boughtWh());
+            (uint256 exportWh, uint256 importWh) = (r.exportWh(), r.importWh());
+            bool flagged = r.exists() ? r.isSubstituted() : p.exists();
+            if (flagged) {
+                if (!r.exists()) (exportWh, importWh) = (sold, bought);
+                exportWh = finalMode ? 0 : _min(exportWh, sold);
+                if (importWh < bought) importWh = bought;
+            }
+            // d = (E - I) - (Qs - Qb), written without going below zero.
+            (uint256 up, uint256 down) = (exportWh + bought, importWh + sold);
+            if (up == down) return toDeviation(node, flagged, p.options(), 0, 0, 0, 0, 0);
+            if (up < down) {
+                uint256 short = sold > exportWh ? _min(down - up, sold - exportWh) : 0;
+                uint256 extra = down - up - short;
+                uint256 takeable = p.options() & TAKE != 0 ? _min(extra, bought / TAKE_PART) : 0;
+                return toDeviation(node, flagged, p.options(), takeable, short, extra, 0, 0);
+            }
+            uint256 over = exportWh > sold ? _min(up - down, exportWh - sold) : 0;
+            return toDeviation(node, flagged, p.options(), 0, 0, 0, over, up - down - over);
         }
-        return (_deviation(e, exportWh, importWh), flagged);
     }
 
     /// @notice What a node gains from a settlement, micro-yuan; negative if it pays.
-    /// @param e The node.
+    /// @param p The node's plan.
     /// @param d Its deviation.
     /// @param left1 What compensation left of it.
     /// @param left2 What selling left of that.
     /// @param left3 What the local balance left of that: the grid company's part.
-    /// @param p The period's prices.
+    /// @param prices The period's prices.
     /// @return gain What it gains.
     /// @return feeNyuan The network fee in it, before rounding, nano-yuan.
-    function net(Entry memory e, Deviation d, Deviation left1, Deviation left2, Deviation left3, Prices memory p)
+    function net(Plan p, Deviation d, Deviation left1, Deviation left2, Deviation left3, Prices memory prices)
         internal
         pure
         returns (int256 gain, uint256 feeNyuan)
     {
-        feeNyuan = p.fee * (e.boughtWh + d.extraWh());
-        uint256 gets = e.receiveNyuan.down() + _part(d.surplusWh(), left1.surplusWh(), p.compensation).down()
-            + _part(left1.surplusWh(), left2.surplusWh(), p.selling).down()
-            + _part(left2.surplusWh(), left3.surplusWh(), p.selling).down() + (left3.surplusWh() * p.feedIn).down();
-        uint256 pays = e.payNyuan.up() + _part(d.demandWh(), left1.demandWh(), p.compensation).up()
-            + _part(left1.demandWh(), left2.demandWh(), p.selling).up()
-            + _part(left2.demandWh(), left3.demandWh(), p.compensation).up() + (left3.demandWh() * p.retail).up()
-            + feeNyuan.up();
-        gain = int256(gets) - int256(pays); // both below 2^66
-    }
-
-    function _deviation(Entry memory e, uint256 exportWh, uint256 importWh) private pure returns (Deviation) {
-        (uint256 short, uint256 extra, uint256 over, uint256 unused) = (0, 0, 0, 0);
-        // d = (E - I) - (Qs - Qb), written without going below zero.
-        (uint256 up, uint256 down) = (exportWh + e.boughtWh, importWh + e.soldWh);
-        if (up < down) {
-            short = _min(down - up, e.soldWh > exportWh ? e.soldWh - exportWh : 0);
-            extra = down - up - short;
-        } else {
-            over = _min(up - down, exportWh > e.soldWh ? exportWh - e.soldWh : 0);
-            unused = up - down - over;
+        unchecked {
+            uint256 gets = p.receiveNyuan().down();
+            uint256 pays = p.payNyuan().up();
+            feeNyuan = prices.fee * (p.boughtWh() + d.extraWh());
+            if (feeNyuan != 0) pays += feeNyuan.up();
+            // What is left never exceeds what was there, and a node has demand or surplus, never both.
+            uint256 demand = d.demandWh();
+            if (demand != 0) {
+                (uint256 rest1, uint256 rest2, uint256 rest3) = (left1.demandWh(), left2.demandWh(), left3.demandWh());
+                pays += ((demand - rest1) * prices.compensation).up() + ((rest1 - rest2) * prices.selling).up()
+                    + ((rest2 - rest3) * prices.compensation).up() + (rest3 * prices.retail).up();
+            } else if (d.surplusWh() != 0) {
+                (uint256 rest1, uint256 rest2, uint256 rest3) = (left1.surplusWh(), left2.surplusWh(), left3.surplusWh());
+                gets += ((d.surplusWh() - rest1) * prices.compensation).down()
+                    + ((rest1 - rest2) * prices.selling).down() + ((rest2 - rest3) * prices.selling).down()
+                    + (rest3 * prices.feedIn).down();
+            }
+            gain = int256(gets) - int256(pays); // both below 2^67
         }
-        uint256 takeable = e.options & TAKE != 0 ? _min(extra, e.boughtWh / TAKE_PART) : 0;
-        return toDeviation(e.node, e.options, takeable, short, extra, over, unused);
-    }
-
-    /// @dev Value of what a leg took from a quantity, nano-yuan.
-    function _part(uint256 beforeWh, uint256 afterWh, uint256 priceUyuanPerKwh) private pure returns (uint256) {
-        return (beforeWh - afterWh) * priceUyuanPerKwh;
     }
 
     function _min(uint256 a, uint256 b) private pure returns (uint256) {

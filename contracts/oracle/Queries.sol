@@ -2,8 +2,9 @@
 pragma solidity ^0.8.28;
 
 import {IQueries, QueryKind} from "../interfaces/IQueries.sol";
-import {Readings} from "../libraries/Readings.sol";
+import {Records} from "../libraries/Records.sol";
 import {Roots} from "../libraries/Roots.sol";
+import {Reading, ReadingFields} from "../types/Reading.sol";
 import {Prices} from "../types/Types.sol";
 import {OracleConsumer} from "./OracleConsumer.sol";
 import {PriceBoard} from "./PriceBoard.sol";
@@ -103,9 +104,16 @@ abstract contract Queries is IQueries, PriceBoard, Reports {
         if (bucketHashes.length == 0 || Roots.fold(bucketHashes) != _latestRoot(q.period)) revert NotTheReport(q.period);
         if (b >= bucketHashes.length) revert NotMeasured(q.meter, q.period);
         if (bucketHashes[b] != keccak256(bucket)) revert NotTheReport(q.period);
-        (bool measured, uint256 exportWh, uint256 importWh) = Readings.find(bucket, node & 0xff);
-        if (!measured) revert NotMeasured(q.meter, q.period);
-        return q.kind == QueryKind.ExportWh ? exportWh : importWh;
+        Reading reading = _find(bucket, node & 0xff);
+        if (!reading.exists() || reading.isSubstituted()) revert NotMeasured(q.meter, q.period);
+        return q.kind == QueryKind.ExportWh ? reading.exportWh() : reading.importWh();
+    }
+
+    function _find(bytes calldata bucket, uint256 index) private pure returns (Reading reading) {
+        for (uint256 offset; offset < bucket.length; offset += Records.READING) {
+            if (Records.indexAt(bucket, offset) != index) continue;
+            return ReadingFields.fromRecord(Records.readingAt(bucket, offset));
+        }
     }
 
     function _price(Query memory q) private view returns (uint256) {

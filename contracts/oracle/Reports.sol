@@ -3,13 +3,16 @@ pragma solidity ^0.8.28;
 
 import {Topic} from "../interfaces/IBallots.sol";
 import {IReports} from "../interfaces/IReports.sol";
-import {Readings} from "../libraries/Readings.sol";
+import {Records} from "../libraries/Records.sol";
 import {Roots} from "../libraries/Roots.sol";
 import {Ballots} from "./Ballots.sol";
 
 /// @title What the meters measured
 /// @notice Documented in `IReports`.
 abstract contract Reports is IReports, Ballots {
+    /// Highest known quality of a reading: 0 is measured, 1 substituted.
+    uint256 private constant SUBSTITUTED = 1;
+
     mapping(uint32 period => uint16 version) private _latest;
     mapping(uint32 period => mapping(uint16 version => bytes32)) private _roots;
 
@@ -54,13 +57,18 @@ abstract contract Reports is IReports, Ballots {
         emit ReportAccepted(period, version, root);
     }
 
-    /// @dev An accepted report must never make a settlement fail, so its form is checked before anyone votes.
+    /// @dev An accepted report must never make a settlement fail, so its form is checked before anyone votes: whole records,
+    /// of admitted nodes, with strictly ascending indices and known qualities.
     function _checkBucket(uint256 b, bytes calldata bucket, uint256 nodeCount) private pure {
-        uint256 formed = Readings.wellFormedUntil(bucket);
-        if (formed != bucket.length) revert MalformedBucket(b, formed);
-        if (formed == 0) return;
-        uint256 first = (b << 8) + Readings.indexAt(bucket, 0);
-        uint256 last = (b << 8) + Readings.indexAt(bucket, formed - Readings.RECORD);
-        if (first == 0 || last > nodeCount) revert MalformedBucket(b, first == 0 ? 0 : formed - Readings.RECORD);
+        uint256 least = b == 0 ? 1 : 0; // node 0 has no meter
+        for (uint256 offset; offset < bucket.length; offset += Records.READING) {
+            uint256 index = Records.indexAt(bucket, offset);
+            uint256 quality = uint8(Records.readingAt(bucket, offset) >> 80);
+            bool whole = offset + Records.READING <= bucket.length;
+            if (!whole || index < least || quality > SUBSTITUTED || (b << 8) + index > nodeCount) {
+                revert MalformedBucket(b, offset);
+            }
+            least = index + 1;
+        }
     }
 }

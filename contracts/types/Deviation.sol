@@ -2,7 +2,7 @@
 pragma solidity ^0.8.28;
 
 /// How one node departed from its plan, in one word:
-/// node 32 | options 8 | takeable 40 | short 40 | extra 40 | over 40 | unused 40, energies in Wh (SPEC section 6).
+/// flagged 8 | node 32 | options 8 | takeable 40 | short 40 | extra 40 | over 40 | unused 40, energies in Wh (SPEC section 6).
 type Deviation is uint256;
 
 using DeviationFields for Deviation global;
@@ -10,6 +10,7 @@ using DeviationFields for Deviation global;
 /// @dev Packs a deviation. Every energy must be below 2^40 Wh.
 function toDeviation(
     uint256 node,
+    bool flagged,
     uint256 options,
     uint256 takeableWh,
     uint256 shortWh,
@@ -18,7 +19,7 @@ function toDeviation(
     uint256 unusedWh
 ) pure returns (Deviation) {
     return Deviation.wrap(
-        (node << 208) | (options << 200) | (takeableWh << 160) | (shortWh << 120) | (extraWh << 80) | (overWh << 40)
+        (flagged ? uint256(1) << 240 : 0) | (node << 208) | (options << 200) | (takeableWh << 160) | (shortWh << 120) | (extraWh << 80) | (overWh << 40)
             | unusedWh
     );
 }
@@ -33,7 +34,12 @@ library DeviationFields {
 
     /// @notice The node that deviated.
     function node(Deviation d) internal pure returns (uint256) {
-        return Deviation.unwrap(d) >> 208;
+        return uint32(Deviation.unwrap(d) >> 208);
+    }
+
+    /// @notice Whether the node's meter was not read.
+    function flagged(Deviation d) internal pure returns (bool) {
+        return Deviation.unwrap(d) >> 240 != 0;
     }
 
     /// @notice Whether the node's position carries an option.
@@ -63,12 +69,16 @@ library DeviationFields {
 
     /// @notice Demand not yet covered, Wh.
     function demandWh(Deviation d) internal pure returns (uint256) {
-        return d.shortWh() + d.extraWh();
+        unchecked {
+            return d.shortWh() + d.extraWh(); // two 40-bit fields
+        }
     }
 
     /// @notice Surplus not yet placed, Wh.
     function surplusWh(Deviation d) internal pure returns (uint256) {
-        return d.overWh() + (Deviation.unwrap(d) & WH);
+        unchecked {
+            return d.overWh() + (Deviation.unwrap(d) & WH); // two 40-bit fields
+        }
     }
 
     /// @notice Covers part of the shortage. `energyWh` must not exceed it.
