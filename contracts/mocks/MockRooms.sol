@@ -25,7 +25,7 @@ contract MockRooms {
         uint256 heldUyuan;
     }
 
-    /// Largest id that `deposit` knows.
+    /// Highest node id.
     uint32 public nodeCount;
 
     Prices private _prices;
@@ -33,16 +33,20 @@ contract MockRooms {
     bytes32[] private _roots;
 
     /// @notice Sets a period up.
-    function arrange(IVault vault, uint32 nodes, Prices calldata prices, bytes[] calldata positions, Holder[] calldata holders)
+    function arrange(IVault vault, Prices calldata prices, bytes[] calldata positions, Holder[] calldata holders)
         external
     {
-        (nodeCount, _prices, _positions) = (nodes, prices, positions);
-        delete _roots;
+        (_prices, _positions) = (prices, positions);
         for (uint256 i; i < holders.length; ++i) {
             Holder calldata h = holders[i];
             vault.deposit(h.node, uint256(h.freeUyuan) + h.lockedUyuan);
             vault.lock(h.node, h.lockedUyuan);
         }
+    }
+
+    /// @notice Sets the highest node id.
+    function admit(uint32 nodes) external {
+        nodeCount = nodes;
     }
 
     /// @notice Accepts the next version of a report.
