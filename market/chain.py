@@ -220,12 +220,40 @@ class Chain:
             tx["nonce"] = nonce  # type: ignore[typeddict-item]
             tx["chainId"] = self.chain_id
             signed = account.sign_transaction(call.build_transaction(tx))  # type: ignore[arg-type]
-            raw = signed.raw_transaction
-            return bytes(self.guarded(lambda: self.w3.eth.send_raw_transaction(raw)))
         except (ContractLogicError, ContractCustomError, ContractPanicError) as exc:
             raise reverted(_name(call), exc) from exc
         except Web3RPCError as exc:
             raise _rpc_failure(sender, exc) from exc
+        return self.send_raw(sender, bytes(signed.raw_transaction))
+
+    def send_raw(self, sender: str, raw: bytes) -> bytes:
+        """Send a signed transaction and return its hash.
+
+        Args:
+            sender: Who signed it, for the message of an error.
+            raw: The signed bytes.
+
+        Raises:
+            OutOfFunds: If the account cannot pay for the gas.
+            ChainUnreachable: If the endpoint does not answer.
+            ChainError: If the endpoint refuses for another reason.
+        """
+        try:
+            return bytes(self.guarded(lambda: self.w3.eth.send_raw_transaction(raw)))
+        except Web3RPCError as exc:
+            raise _rpc_failure(sender, exc) from exc
+
+    def why_reverted(self, tx_hash: bytes) -> Reverted:
+        """Return why a transaction failed, by asking for it again as of its block."""
+        sent = self.guarded(lambda: self.w3.eth.get_transaction(tx_hash))  # type: ignore[arg-type]
+        again: TxParams = {key: sent[key] for key in ("from", "to", "value", "gas")}  # type: ignore
+        again["data"] = sent["input"]
+        try:
+            self.guarded(lambda: self.w3.eth.call(again, sent["blockNumber"]))
+        except (ContractLogicError, ContractCustomError, ContractPanicError) as exc:
+            return reverted("the transaction", exc)
+        # It lacked gas, or another one in its block was faster.
+        return Reverted("the transaction", "OutOfGasOrRaced", ())
 
     def wait(self, tx_hash: bytes, timeout_s: float = 60.0) -> TxReceipt:
         """Wait for a transaction's receipt.

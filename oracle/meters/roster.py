@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from eth_utils.crypto import keccak
+
 from oracle.meters.source import Quality, Reading, Refusal, SourceError
 
 MAX_ENERGY_WH = 2**40 - 1
@@ -34,6 +36,19 @@ def capacity_wh_per_period(capacity_w: int, period_s: int) -> int:
             f"capacity of {capacity_w} W over {period_s} s: give 0 W or more and 1 s or more"
         )
     return capacity_w * period_s // 3600
+
+
+def meter_key(meter: str) -> bytes:
+    """Return what the registry calls a meter: its id in UTF-8, or a hash if that is too long.
+
+    Args:
+        meter: id of the meter.
+
+    Returns:
+        32 bytes; a short id is padded with zeros, so that it can be read on chain.
+    """
+    text = meter.encode()
+    return text.ljust(32, b"\0") if len(text) <= 32 else keccak(text)
 
 
 class Role(StrEnum):

@@ -1,0 +1,129 @@
+"""Turns what is due into journalled signatures and transactions."""
+
+from __future__ import annotations
+
+import json
+
+from eth_account.signers.local import LocalAccount
+from web3.contract.contract import ContractFunction
+
+from market.deployment import Market
+from market.keeper import CLEAR_BUCKETS, SETTLE_BUCKETS, settle_call
+from market.messages import Topic
+from market.prices import PeriodPrices
+from oracle import log
+from oracle.duties.situation import (
+    Action,
+    Clear,
+    FixPrices,
+    ProposePrices,
+    ProposeReport,
+    Settle,
+    Vote,
+)
+from oracle.follower import Head
+from oracle.journal import Journal, SignedVote
+from oracle.sender import Sender
+from oracle.view import View
+
+# Gas limits that hold whatever the data, so that nothing has to be estimated.
+CALL_GAS = 400_000
+PROPOSED_BYTE_GAS = 200
+PROPOSED_PRICES_GAS = 40_000
+FIXED_PRICES_GAS = 60_000
+CLEARED_BUCKET_GAS = 1_000_000
+SETTLED_NODE_GAS = 25_000
+
+
+
+class Actor:
+    """Does what one seat has to do."""
+
+    def __init__(
+        self, market: Market, seat: int, account: LocalAccount, journal: Journal, sender: Sender
+    ) -> None:
+        """Act for a seat."""
+        self._market, self._seat, self._account = market, seat, account
+        self._journal, self._sender = journal, sender
+
+    def do(self, action: Action, view: View, head: Head, followed: int) -> None:
+        """Do what is due, unless it is under way.
+
+        Args:
+            action: What is due.
+            view: What the decision was made on.
+            head: The latest block.
+            followed: Last block the view has seen.
+
+        Raises:
+            ChainUnreachable: If the endpoint does not answer; what was signed is sent later.
+        """
+        if self._sender.holds(action.purpose, followed, head.at):
+            return
+        prepared = self._prepare(action, view)
+        if prepared is not None:
+            call, gas = prepared
+            self._sender.submit(action.purpose, call, gas, head)
+
+    def _prepare(self, action: Action, view: View) -> tuple[ContractFunction, int] | None:
+        """Journal what is said, and return the call that says it with a gas limit."""
+        oracle, master = self._market.oracle.functions, self._market.master.functions
+        match action:
+            case Clear(period):
+                buckets = (max(view.meters, default=0) >> 8) + 1
+                count = min(buckets, CLEAR_BUCKETS)
+                return master.clear(period, count), CALL_GAS + CLEARED_BUCKET_GAS * count
+            case Settle(period):
+                data = view.position_buckets(period)
+                nodes = len(view.meters) if len(data) <= SETTLE_BUCKETS else 256 * SETTLE_BUCKETS
+                call = settle_call(self._market, view, period)
+                return call, CALL_GAS + SETTLED_NODE_GAS * nodes
+            case ProposeReport(period, version, round_, buckets):
+                payload = json.dumps([bucket.hex() for bucket in buckets])
+                kept = self._journal.keep_proposal(Topic.REPORT, period, version, round_, payload)
+                data = [bytes.fromhex(text) for text in json.loads(kept)]
+                gas = CALL_GAS + PROPOSED_BYTE_GAS * sum(map(len, data))
+                return oracle.proposeReport(period, version, data), gas
+            case ProposePrices(first, round_, prices):
+                payload = json.dumps([price_tuple(p) for p in prices])
+                kept = self._journal.keep_proposal(Topic.PRICES, first, 0, round_, payload)
+                rows = [tuple(row) for row in json.loads(kept)]
+                gas = CALL_GAS + PROPOSED_PRICES_GAS * len(rows)
+                return oracle.proposePrices(first, rows), gas
+            case FixPrices(first, round_, prices):
+                rows = [price_tuple(p) for p in prices]
+                gas = CALL_GAS + FIXED_PRICES_GAS * len(rows)
+                return oracle.fixPrices(first, round_, rows), gas
+            case Vote():
+                return self._vote(action)
+
+    def _vote(self, action: Vote) -> tuple[ContractFunction, int] | None:
+        """Sign and journal a vote once; in one round this node has one word only."""
+        proposal = action.proposal
+        kept = self._journal.vote(proposal)
+        if kept is None:
+            signature = proposal.sign(self._account, self._market.domain, support=action.support)
+            vote = SignedVote(proposal.digest, action.support, signature, action.reason)
+            kept = self._journal.keep_vote(proposal, vote)
+            tell = log.info if kept.support else log.warning
+            word = "for" if kept.support else "against"
+            tell("votes", on=action.purpose, word=word, reason=kept.reason)
+        if kept.digest != proposal.digest:
+            log.warning("no second vote in a round", on=action.purpose)
+            return None
+        ballot = (self._seat, kept.support, kept.signature)
+        return self._market.oracle.functions.vote(proposal.as_tuple(), [ballot]), CALL_GAS
+
+
+def price_tuple(p: PeriodPrices) -> tuple[int, ...]:
+    """Return the contract's `Prices` of a period; who decided is the contract's to say."""
+    return (
+        p.feed_in_uyuan_per_kwh,
+        p.selling_uyuan_per_kwh,
+        p.planned_uyuan_per_kwh,
+        p.compensation_uyuan_per_kwh,
+        p.retail_uyuan_per_kwh,
+        p.fee_uyuan_per_kwh,
+        p.clamp_flags,
+        0,
+    )

@@ -1,0 +1,264 @@
+"""What a committee node is told: one TOML file, every key checked before anything starts."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from pathlib import Path
+from typing import Annotated, Literal
+
+from eth_account import Account
+from eth_account.signers.local import LocalAccount
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+
+from market.tariff import Weather
+
+
+class ConfigError(Exception):
+    """A configuration cannot be used; the message names file, key, value and what is expected."""
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @field_validator("*", mode="after")
+    @classmethod
+    def _resolve(cls, value: object, info: ValidationInfo) -> object:
+        """Take relative paths from the folder of the configuration file."""
+        if isinstance(value, Path) and info.context:
+            return Path(info.context) / value.expanduser()
+        return value
+
+
+class KeyConfig(_Table):
+    """Where the seat's private key is; the key itself never stands in the configuration.
+
+    Attributes:
+        env: Name of the environment variable that holds it, as 64 hex digits.
+        file: File that holds it.
+    """
+
+    env: str | None = None
+    file: Path | None = None
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> KeyConfig:
+        if (self.env is None) == (self.file is None):
+            raise ValueError("give either env or file")
+        return self
+
+    def load(self) -> LocalAccount:
+        """Return the seat's account.
+
+        Raises:
+            ConfigError: If there is no key, or it is not one. The message never shows it.
+        """
+        where = f"environment variable {self.env}" if self.env else f"file {self.file}"
+        try:
+            text = os.environ[self.env] if self.env else self.file.read_text()  # type: ignore[union-attr]
+        except KeyError:
+            raise ConfigError(f"key.env: {where} is not set; export the seat's key in it") from None
+        except OSError as exc:
+            raise ConfigError(f"key.file: {where} cannot be read ({exc.strerror})") from exc
+        try:
+            account: LocalAccount = Account.from_key(text.strip())
+        except (ValueError, TypeError):
+            problem = f"key: {where} holds no private key; put 64 hex digits in it"
+            raise ConfigError(problem) from None
+        return account
+
+
+class MetersConfig(_Table):
+    """Which meters the node reads and from where.
+
+    Attributes:
+        roster: CSV of the meters, see `oracle.meters.roster`.
+        profile: CSV, gzipped CSV or Parquet of their energies, see `oracle.meters.profile`.
+        first_period: Period whose energies are those of `first_row`.
+        first_row: Row to start at.
+    """
+
+    roster: Path
+    profile: Path
+    first_period: Annotated[int, Field(ge=0)] = 0
+    first_row: Annotated[int, Field(ge=0)] = 0
+
+
+class BenchmarkPrices(_Table):
+    """The grid company's benchmark is right: propose nothing, oppose everything else.
+
+    Attributes:
+        source: Names this kind.
+    """
+
+    source: Literal["benchmark"] = "benchmark"
+
+
+class CsvPrices(_Table):
+    """Prices from a file.
+
+    Attributes:
+        source: Names this kind.
+        file: CSV with the columns `period`, `selling_uyuan_per_kwh`, `planned_uyuan_per_kwh` and
+            `compensation_uyuan_per_kwh`, whole numbers.
+    """
+
+    source: Literal["csv"]
+    file: Path
+
+
+class TariffPrices(_Table):
+    """Prices from Peng's tariff, calibrated on the paper.
+
+    Attributes:
+        source: Names this kind.
+        weather: Forecast of every day: sunny, cloudy or rainy.
+        utc_offset_s: Local time minus UTC; the tariff's hours are local.
+    """
+
+    source: Literal["tariff"]
+    weather: Weather
+    utc_offset_s: Annotated[int, Field(gt=-86_400, lt=86_400)] = 0
+
+
+PricesConfig = Annotated[
+    BenchmarkPrices | CsvPrices | TariffPrices, Field(discriminator="source")
+]
+
+
+class ReportConfig(_Table):
+    """How reports are made.
+
+    Attributes:
+        patience_s: How long after a period's close to wait for silent meters before their values
+            are substituted; by default half a round.
+    """
+
+    patience_s: Annotated[int, Field(ge=0)] | None = None
+
+
+class FaultConfig(_Table):
+    """One fault of the simulated meters, see `oracle.meters.simulator`.
+
+    Attributes:
+        kind: `scale`, `scatter`, `silent`, `late` or `lie`.
+        meter: The meter; all if not given.
+        first: First period; open if not given.
+        last: Last period; open if not given.
+        percent: For `scale`: energy in percent of the true one.
+        seed: For `scatter`.
+        spread_percent: For `scatter`.
+        available_at_s: For `late`: chain time from which the reading is there.
+        import_wh: For `lie`.
+        export_wh: For `lie`.
+    """
+
+    kind: Literal["scale", "scatter", "silent", "late", "lie"]
+    meter: str | None = None
+    first: int | None = None
+    last: int | None = None
+    percent: Annotated[int, Field(ge=0)] | None = None
+    seed: int | None = None
+    spread_percent: Annotated[int, Field(ge=0)] | None = None
+    available_at_s: int | None = None
+    import_wh: Annotated[int, Field(ge=0)] | None = None
+    export_wh: Annotated[int, Field(ge=0)] | None = None
+
+    @model_validator(mode="after")
+    def _complete(self) -> FaultConfig:
+        needed = {
+            "scale": {"percent"},
+            "scatter": {"seed", "spread_percent"},
+            "silent": set(),
+            "late": {"available_at_s"},
+            "lie": {"import_wh", "export_wh"},
+        }[self.kind]
+        given = self.model_fields_set - {"kind", "meter", "first", "last"}
+        if given != needed:
+            raise ValueError(
+                f"a {self.kind} fault takes {', '.join(sorted(needed)) or 'no further keys'}, "
+                f"this one has {', '.join(sorted(given)) or 'none'}"
+            )
+        return self
+
+
+class SimulateConfig(_Table):
+    """Meters that misbehave on purpose, for demos and tests.
+
+    Attributes:
+        faults: Applied one after the other.
+    """
+
+    faults: tuple[FaultConfig, ...] = ()
+
+
+class NodeConfig(_Table):
+    """A committee node.
+
+    Attributes:
+        rpc_url: The chain's JSON-RPC endpoint.
+        deployment: The market's deployment file.
+        seat: Index of the seat this node holds, from 0.
+        journal: SQLite file of everything the node has read, signed and sent.
+        confirmations: Blocks that must stand on a fact before the node acts on it; 0 on a chain
+            whose blocks are final.
+        poll_s: Pause between two looks at the chain's head.
+        log_chunk_blocks: Most blocks asked for logs at once.
+        key: The seat's key.
+        meters: What it reads.
+        prices: What prices it holds right.
+        report: How it reports.
+        simulate: How its meters misbehave.
+    """
+
+    rpc_url: Annotated[str, Field(pattern="^https?://")]
+    deployment: Path
+    seat: Annotated[int, Field(ge=0, le=31)]
+    journal: Path
+    confirmations: Annotated[int, Field(ge=0)] = 2
+    poll_s: PositiveFloat = 1.0
+    log_chunk_blocks: PositiveInt = 2_000
+    key: KeyConfig
+    meters: MetersConfig
+    prices: PricesConfig = BenchmarkPrices()
+    report: ReportConfig = ReportConfig()
+    simulate: SimulateConfig = SimulateConfig()
+
+
+def load_config(path: Path) -> NodeConfig:
+    """Read a node's configuration; relative paths in it start at its folder.
+
+    Raises:
+        ConfigError: If it cannot be read, or a key is missing, unknown or has a bad value.
+    """
+    try:
+        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as exc:
+        raise ConfigError(f"{path} cannot be read ({exc.strerror}); give --config a file") from exc
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
+        raise ConfigError(f"{path} is not TOML: {exc}") from exc
+    try:
+        return NodeConfig.model_validate(raw, context=path.resolve().parent)
+    except ValidationError as exc:
+        raise ConfigError(_explain(path, exc)) from exc
+
+
+def _explain(path: Path, exc: ValidationError) -> str:
+    """Write one line for each bad key."""
+    lines = []
+    for error in exc.errors():
+        key = ".".join(str(part) for part in error["loc"]) or "the file"
+        given = "" if error["type"] == "missing" else f" = {error['input']!r}"
+        hint = {"missing": "is needed but missing", "extra_forbidden": "is not a key of this table"}
+        lines.append(f"{path}: {key}{given}: {hint.get(error['type'], error['msg'])}")
+    return "\n".join(lines)

@@ -1,0 +1,128 @@
+"""Prices ahead of their periods: proposes what this node holds right, judges, and has it fixed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import takewhile
+
+from market.prices import PeriodPrices
+from market.schedule import primary
+from oracle.duties.situation import FixPrices, ProposePrices, Situation, Vote
+from oracle.pricing import own_prices
+from oracle.view import Ballot
+
+MOST_PERIODS = 96
+"""Periods one proposal covers."""
+
+MOST_TRIES = 3
+"""Prices that failed this often, or were rejected, are not proposed again unchanged."""
+
+
+def propose(s: Situation) -> Iterator[ProposePrices]:
+    """Name the prices this node has to propose as the primary of the running round.
+
+    Periods are gathered until a proposal is full or half of the first one's time to vote is over.
+    """
+    periods = _open_periods(s)
+    if not periods:
+        return
+    first = periods[0]
+    opens, deadline = s.schedule.price_opens(first), s.schedule.price_deadline(first)
+    if len(periods) < MOST_PERIODS and s.now < (opens + deadline) // 2:
+        return
+    round_ = s.schedule.price_round(first, s.now)
+    if primary(first, round_, s.seats(first)) != s.seat or not s.is_mine(first):
+        return
+    if (first, round_) in s.view.price_ballots:
+        return
+    prices = tuple(_own(s, period) for period in periods)
+    if _are_benchmarks(s, periods, prices) or _is_hopeless(s, first, prices):
+        return
+    yield ProposePrices(first, round_, prices)
+
+
+def vote(s: Situation) -> Iterator[Vote]:
+    """Name the votes this node owes on prices."""
+    for ballot in _running(s):
+        undecided = ballot.accepted_at is None and not ballot.rejected
+        if undecided and s.seat not in ballot.votes and s.is_mine(ballot.proposal.period):
+            problem = _problem(s, ballot)
+            yield Vote(ballot.proposal, problem is None, problem or "as computed")
+
+
+def fix(s: Situation) -> Iterator[FixPrices]:
+    """Name the accepted prices to be written down."""
+    for ballot in _running(s):
+        if ballot.accepted_at is None:
+            continue
+        first = ballot.proposal.period
+        open_ = any(
+            period not in s.view.fixed and s.now < s.schedule.price_deadline(period)
+            for period in range(first, first + len(ballot.prices))
+        )
+        if open_ and s.is_my_turn(first, ballot.proposer, ballot.accepted_at):
+            yield FixPrices(first, ballot.proposal.round, ballot.prices)
+
+
+def _open_periods(s: Situation) -> list[int]:
+    """Return the next periods that can be voted on and have no prices yet, without a gap."""
+    clock = s.schedule
+    # A vote needs time: the deadline must be more than a round away.
+    soonest = s.now + clock.round_length_s + clock.price_lead_s - clock.epoch_s
+    first = max(s.first_period, soonest // clock.length_s + 1)
+    last = (s.now + clock.price_horizon_s - clock.epoch_s) // clock.length_s
+    decided = s.view.fixed | {
+        ballot.proposal.period + i
+        for ballot in _running(s)
+        if ballot.accepted_at is not None
+        for i in range(len(ballot.prices))
+    }
+    while first in decided:
+        first += 1
+    open_ = range(first, min(last, first + MOST_PERIODS - 1) + 1)
+    return list(takewhile(lambda period: period not in decided, open_))
+
+
+def _running(s: Situation) -> list[Ballot]:
+    """Return the ballots on prices whose first period can still be voted on or fixed."""
+    clock = s.schedule
+    return [
+        ballot
+        for (first, _), ballot in s.view.price_ballots.items()
+        if s.now < clock.price_deadline(first + len(ballot.prices) - 1)
+        and (ballot.accepted_at is not None or s.now < clock.price_deadline(first))
+    ]
+
+
+def _own(s: Situation, period: int) -> PeriodPrices:
+    return own_prices(s.prices, s.view.benchmark(period), period)
+
+
+def _are_benchmarks(s: Situation, periods: list[int], prices: tuple[PeriodPrices, ...]) -> bool:
+    """Return whether nothing would change: without a quorum the benchmark stands anyway."""
+    return all(
+        p == PeriodPrices.from_benchmark(s.view.benchmark(period))
+        for period, p in zip(periods, prices, strict=True)
+    )
+
+
+def _is_hopeless(s: Situation, first: int, prices: tuple[PeriodPrices, ...]) -> bool:
+    ballots = s.view.price_ballots.items()
+    same = [b for (start, _), b in ballots if start == first and b.prices == prices]
+    return len(same) >= MOST_TRIES or any(ballot.rejected for ballot in same)
+
+
+def _problem(s: Situation, ballot: Ballot) -> str | None:
+    """Return what is wrong with proposed prices, None if they are what this node computes."""
+    for period, proposed in enumerate(ballot.prices, ballot.proposal.period):
+        own = _own(s, period)
+        if proposed != own:
+            return f"period {period} is {_told(proposed)}, I have {_told(own)}"
+    return None
+
+
+def _told(p: PeriodPrices) -> str:
+    return (
+        f"selling {p.selling_uyuan_per_kwh} planned {p.planned_uyuan_per_kwh} "
+        f"compensation {p.compensation_uyuan_per_kwh} clamped {p.clamp_flags}"
+    )

@@ -1,0 +1,156 @@
+"""What a duty decides on, and what it can decide."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from market.messages import Proposal, Topic
+from market.prices import PeriodPrices
+from market.schedule import Schedule
+from oracle.pricing import PriceSource
+from oracle.readings import OwnReadings
+from oracle.view import View
+
+
+@dataclass(frozen=True, slots=True)
+class Clear:
+    """Fix the positions of a period."""
+
+    period: int
+
+    @property
+    def purpose(self) -> str:
+        """What it is for."""
+        return f"clear {self.period}"
+
+
+@dataclass(frozen=True, slots=True)
+class Settle:
+    """Settle a period, or carry on with its settlement."""
+
+    period: int
+
+    @property
+    def purpose(self) -> str:
+        """What it is for."""
+        return f"settle {self.period}"
+
+
+@dataclass(frozen=True, slots=True)
+class ProposeReport:
+    """Propose the readings of a period."""
+
+    period: int
+    version: int
+    round: int
+    buckets: tuple[bytes, ...]
+
+    @property
+    def purpose(self) -> str:
+        """What it is for."""
+        return f"propose report {self.period} v{self.version} r{self.round}"
+
+
+@dataclass(frozen=True, slots=True)
+class ProposePrices:
+    """Propose the prices of consecutive periods."""
+
+    first: int
+    round: int
+    prices: tuple[PeriodPrices, ...]
+
+    @property
+    def purpose(self) -> str:
+        """What it is for."""
+        return f"propose prices {self.first}+{len(self.prices)} r{self.round}"
+
+
+@dataclass(frozen=True, slots=True)
+class FixPrices:
+    """Write accepted prices down."""
+
+    first: int
+    round: int
+    prices: tuple[PeriodPrices, ...]
+
+    @property
+    def purpose(self) -> str:
+        """What it is for."""
+        return f"fix prices {self.first}+{len(self.prices)} r{self.round}"
+
+
+@dataclass(frozen=True, slots=True)
+class Vote:
+    """Vote on a proposal."""
+
+    proposal: Proposal
+    support: bool
+    reason: str
+
+    @property
+    def purpose(self) -> str:
+        """What it is for."""
+        p = self.proposal
+        what = "prices" if p.topic is Topic.PRICES else "report"
+        return f"vote {what} {p.period} v{p.version} r{p.round}"
+
+
+Action = Clear | Settle | ProposeReport | ProposePrices | FixPrices | Vote
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """Everything a duty may know.
+
+    Attributes:
+        now: The latest block's time, the only clock.
+        seat: This node's seat.
+        signer: Its address, lower case.
+        schedule: The instants of a period's life.
+        view: What the chain told.
+        readings: What the meters told.
+        prices: Where this node's prices come from.
+        first_period: The first period the market settles.
+        patience_s: How long after a close to wait for silent meters.
+        periods: Periods whose gate has closed and that may still need something, ascending.
+    """
+
+    now: int
+    seat: int
+    signer: str
+    schedule: Schedule
+    view: View
+    readings: OwnReadings
+    prices: PriceSource
+    first_period: int
+    patience_s: int
+    periods: range
+
+    def seats(self, period: int) -> int:
+        """Return the size of a period's committee."""
+        return len(self.view.seats(period))
+
+    def is_mine(self, period: int) -> bool:
+        """Return whether this node holds its seat in a period's committee."""
+        seats = self.view.seats(period)
+        return self.seat < len(seats) and seats[self.seat] == self.signer
+
+    def is_my_turn(self, period: int, first_seat: int, since: int) -> bool:
+        """Return whether it is on this node to do what anybody may do.
+
+        The first seat acts at once, the others one after another, so that a dead node holds
+        nothing up and a live one is not paid for work done twice.
+
+        Args:
+            period: The period it is about.
+            first_seat: Whose turn it is first, modulo the committee's size.
+            since: When it became due.
+        """
+        seats = self.seats(period)
+        rank = (self.seat - first_seat) % seats
+        return self.now >= since + rank * max(1, self.schedule.round_length_s // seats)
+
+
+Duty = Callable[[Situation], Iterator[Action]]
+"""Names what is due."""

@@ -1,0 +1,332 @@
+"""The node's memory: what it read, signed, sent and saw, in one SQLite file.
+
+Nothing is acted on before it is durable here. Readings, proposals and votes are only ever added;
+blocks and events go away again when the chain takes them back.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from market.messages import Proposal, Topic
+from oracle.meters.source import Reading
+
+SCHEMA_VERSION = "1"
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS about (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS readings (
+    id INTEGER PRIMARY KEY, period INTEGER NOT NULL, meter TEXT NOT NULL,
+    import_wh INTEGER NOT NULL, export_wh INTEGER NOT NULL, source TEXT NOT NULL,
+    read_at INTEGER NOT NULL);
+CREATE INDEX IF NOT EXISTS readings_by_period ON readings (period);
+CREATE TABLE IF NOT EXISTS proposals (
+    topic INTEGER, period INTEGER, version INTEGER, round INTEGER, payload TEXT NOT NULL,
+    PRIMARY KEY (topic, period, version, round)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS votes (
+    topic INTEGER, period INTEGER, version INTEGER, round INTEGER, digest BLOB NOT NULL,
+    support INTEGER NOT NULL, signature BLOB NOT NULL, reason TEXT NOT NULL,
+    PRIMARY KEY (topic, period, version, round)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS transactions (
+    hash BLOB PRIMARY KEY, purpose TEXT NOT NULL, nonce INTEGER NOT NULL, raw BLOB NOT NULL,
+    state TEXT NOT NULL, block INTEGER, note TEXT NOT NULL DEFAULT '') WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS blocks (number INTEGER PRIMARY KEY, hash BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS events (
+    block INTEGER, position INTEGER, name TEXT NOT NULL, at INTEGER NOT NULL, args TEXT NOT NULL,
+    PRIMARY KEY (block, position)) WITHOUT ROWID;
+"""
+
+KEPT_BLOCKS = 4_096
+"""Block hashes kept to find a common ancestor with; deeper reorganisations follow anew."""
+
+
+class JournalError(Exception):
+    """The journal cannot be used; the message says what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """What a contract told.
+
+    Attributes:
+        block: Number of its block.
+        position: Index of the log in the block.
+        name: The event.
+        at: The block's time, Unix seconds.
+        args: Its values: integers, booleans, bytes, text for addresses, and tuples of them.
+    """
+
+    block: int
+    position: int
+    name: str
+    at: int
+    args: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class SignedVote:
+    """A vote this node has signed, whether or not it was sent.
+
+    Attributes:
+        digest: What was proposed.
+        support: For or against.
+        signature: 65 bytes.
+        reason: Why.
+    """
+
+    digest: bytes
+    support: bool
+    signature: bytes
+    reason: str
+
+
+@dataclass(slots=True)
+class Transaction:
+    """A signed transaction.
+
+    Attributes:
+        hash: Its hash.
+        purpose: What it is for, in words; at most one for a purpose is under way.
+        nonce: Its nonce.
+        raw: The signed bytes.
+        state: `signed`, `mined`, `reverted` or `dropped`.
+        block: Where it was mined.
+    """
+
+    hash: bytes
+    purpose: str
+    nonce: int
+    raw: bytes
+    state: str = "signed"
+    block: int | None = None
+
+
+class Journal:
+    """One node's journal for one market."""
+
+    def __init__(self, path: Path, *, read_only: bool = False) -> None:
+        """Open or create the file.
+
+        Raises:
+            JournalError: If it cannot be opened, is no journal, or another version's.
+        """
+        self.path = path
+        try:
+            if read_only:
+                self._db = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
+            else:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                self._db = sqlite3.connect(path)
+                self._db.execute("PRAGMA journal_mode = WAL")
+                self._db.execute("PRAGMA synchronous = FULL")
+                self._db.executescript(_SCHEMA)
+                with self.atomic():
+                    self._db.execute(
+                        "INSERT OR IGNORE INTO about VALUES ('schema', ?)", (SCHEMA_VERSION,)
+                    )
+            found = self.about("schema")
+        except (sqlite3.Error, OSError) as exc:
+            raise JournalError(
+                f"the journal {path} cannot be opened ({exc}); check the path, its permissions "
+                "and the free space, or restore the file"
+            ) from exc
+        if found != SCHEMA_VERSION:
+            raise JournalError(f"the journal {path} has format {found}, not {SCHEMA_VERSION}")
+
+    def close(self) -> None:
+        """Close the file."""
+        self._db.close()
+
+    @contextmanager
+    def atomic(self) -> Iterator[None]:
+        """Write everything inside durably or not at all."""
+        with self._db:
+            yield
+
+    # -- whose journal this is
+
+    def about(self, key: str) -> str | None:
+        """Return a fact about the journal."""
+        row = self._db.execute("SELECT value FROM about WHERE key = ?", (key,)).fetchone()
+        return None if row is None else str(row[0])
+
+    def belong(self, **facts: object) -> None:
+        """Tie the journal to a market and seat, or check that it belongs there.
+
+        Raises:
+            JournalError: If it belongs elsewhere.
+        """
+        for key, value in facts.items():
+            known = self.about(key)
+            if known is not None and known != str(value):
+                raise JournalError(
+                    f"the journal {self.path} is of {key} {known}, this node works for {key} "
+                    f"{value}; if the chain was reset or the market deployed anew, give the node "
+                    "a new journal file and keep this one for the record"
+                )
+        with self.atomic():
+            rows = [(key, str(value)) for key, value in facts.items()]
+            self._db.executemany("INSERT OR IGNORE INTO about VALUES (?, ?)", rows)
+
+    # -- readings
+
+    def add_readings(self, readings: Iterable[Reading], now_s: int) -> None:
+        """Add readings; a later one of the same meter and period corrects the earlier."""
+        rows = [(r.period, r.meter, r.import_wh, r.export_wh, r.source, now_s) for r in readings]
+        with self.atomic():
+            self._db.executemany(
+                "INSERT INTO readings (period, meter, import_wh, export_wh, source, read_at) "
+                "VALUES (?, ?, ?, ?, ?, ?)",
+                rows,
+            )
+
+    def readings(self, period: int) -> dict[str, tuple[int, int]]:
+        """Return import and export in Wh by meter, as last read."""
+        rows = self._db.execute(
+            "SELECT meter, import_wh, export_wh FROM readings WHERE period = ? ORDER BY id",
+            (period,),
+        )
+        return {meter: (import_wh, export_wh) for meter, import_wh, export_wh in rows}
+
+    # -- what this node said
+
+    def keep_proposal(
+        self, topic: Topic, period: int, version: int, round_: int, payload: str
+    ) -> str:
+        """Record what is to be proposed; returns what was recorded for that round first."""
+        key = (int(topic), period, version, round_)
+        with self.atomic():
+            self._db.execute(
+                "INSERT OR IGNORE INTO proposals VALUES (?, ?, ?, ?, ?)", (*key, payload)
+            )
+        row = self._db.execute(
+            "SELECT payload FROM proposals "
+            "WHERE (topic, period, version, round) = (?, ?, ?, ?)",
+            key,
+        ).fetchone()
+        return str(row[0])
+
+    def keep_vote(self, proposal: Proposal, vote: SignedVote) -> SignedVote:
+        """Record a vote before it is sent; returns the one recorded for that round first."""
+        key = (int(proposal.topic), proposal.period, proposal.version, proposal.round)
+        with self.atomic():
+            self._db.execute(
+                "INSERT OR IGNORE INTO votes VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                (*key, vote.digest, vote.support, vote.signature, vote.reason),
+            )
+        kept = self.vote(proposal)
+        assert kept is not None
+        return kept
+
+    def vote(self, proposal: Proposal) -> SignedVote | None:
+        """Return the vote signed in a proposal's round, on this or another proposal."""
+        row = self._db.execute(
+            "SELECT digest, support, signature, reason FROM votes "
+            "WHERE (topic, period, version, round) = (?, ?, ?, ?)",
+            (int(proposal.topic), proposal.period, proposal.version, proposal.round),
+        ).fetchone()
+        return None if row is None else SignedVote(row[0], bool(row[1]), row[2], row[3])
+
+    def votes_on(self, topic: Topic, period: int) -> list[tuple[int, int, bool, str]]:
+        """Return version, round, support and reason of all votes signed on a period."""
+        rows = self._db.execute(
+            "SELECT version, round, support, reason FROM votes WHERE (topic, period) = (?, ?)",
+            (int(topic), period),
+        )
+        return [(version, round_, bool(word), reason) for version, round_, word, reason in rows]
+
+    # -- transactions
+
+    def add_transaction(self, tx: Transaction) -> None:
+        """Record a signed transaction before it is sent."""
+        with self.atomic():
+            self._db.execute(
+                "INSERT OR IGNORE INTO transactions (hash, purpose, nonce, raw, state) "
+                "VALUES (?, ?, ?, ?, ?)",
+                (tx.hash, tx.purpose, tx.nonce, tx.raw, tx.state),
+            )
+
+    def mark_transaction(self, tx: Transaction, note: str = "") -> None:
+        """Record what became of a transaction."""
+        with self.atomic():
+            self._db.execute(
+                "UPDATE transactions SET state = ?, block = ?, note = ? WHERE hash = ?",
+                (tx.state, tx.block, note, tx.hash),
+            )
+
+    def open_transactions(self) -> list[Transaction]:
+        """Return the transactions that are in no block yet, by nonce."""
+        rows = self._db.execute(
+            "SELECT hash, purpose, nonce, raw, state, block FROM transactions "
+            "WHERE state = 'signed' ORDER BY nonce"
+        )
+        return [Transaction(*row) for row in rows]
+
+    def transaction_counts(self) -> dict[str, int]:
+        """Return the number of transactions by state."""
+        return dict(self._db.execute("SELECT state, count(*) FROM transactions GROUP BY state"))
+
+    # -- the chain
+
+    def cursor(self) -> tuple[int, bytes] | None:
+        """Return number and hash of the last followed block."""
+        row = self._db.execute(
+            "SELECT number, hash FROM blocks ORDER BY number DESC LIMIT 1"
+        ).fetchone()
+        return None if row is None else (row[0], row[1])
+
+    def known_blocks(self) -> Iterator[tuple[int, bytes]]:
+        """Yield kept block numbers and hashes, the last first."""
+        rows = self._db.execute("SELECT number, hash FROM blocks ORDER BY number DESC").fetchall()
+        yield from rows
+
+    def extend(self, events: Iterable[Event], blocks: dict[int, bytes]) -> None:
+        """Record what further blocks told, and move the cursor to the last of them."""
+        last = max(blocks)
+        with self.atomic():
+            self._db.executemany(
+                "INSERT OR REPLACE INTO events VALUES (?, ?, ?, ?, ?)",
+                [(e.block, e.position, e.name, e.at, _dump(e.args)) for e in events],
+            )
+            self._db.executemany("INSERT OR REPLACE INTO blocks VALUES (?, ?)", blocks.items())
+            self._db.execute("DELETE FROM blocks WHERE number < ?", (last - KEPT_BLOCKS,))
+
+    def rewind(self, number: int) -> None:
+        """Forget all blocks after one, and what they told; transactions in them are open again."""
+        with self.atomic():
+            self._db.execute("DELETE FROM events WHERE block > ?", (number,))
+            self._db.execute("DELETE FROM blocks WHERE number > ?", (number,))
+            self._db.execute(
+                "UPDATE transactions SET state = 'signed', block = NULL WHERE block > ?", (number,)
+            )
+
+    def events(self) -> Iterator[Event]:
+        """Yield everything the followed blocks told, oldest first."""
+        rows = self._db.execute("SELECT block, position, name, at, args FROM events ORDER BY 1, 2")
+        for block, position, name, at, args in rows:
+            yield Event(block, position, name, at, _load(args))
+
+
+_BYTES = "bytes:"
+
+
+def _dump(args: dict[str, Any]) -> str:
+    return json.dumps(args, default=lambda value: _BYTES + bytes(value).hex())
+
+
+def _load(text: str) -> dict[str, Any]:
+    return {key: _revive(value) for key, value in json.loads(text).items()}
+
+
+def _revive(value: Any) -> Any:  # noqa: ANN401
+    if isinstance(value, list):
+        return tuple(_revive(item) for item in value)
+    if isinstance(value, str) and value.startswith(_BYTES):
+        return bytes.fromhex(value.removeprefix(_BYTES))
+    return value

@@ -1,0 +1,202 @@
+"""One committee node: looks at the chain, reads its meters, does what is due, and again."""
+
+from __future__ import annotations
+
+import threading
+
+from market.chain import Chain, ChainUnreachable
+from market.deployment import Deployment, Market
+from oracle import log
+from oracle.actor import Actor
+from oracle.config import ConfigError, NodeConfig
+from oracle.duties import keep, prices, report
+from oracle.duties.situation import Duty, Situation
+from oracle.follower import Follower
+from oracle.journal import Journal
+from oracle.pricing import price_source
+from oracle.readings import OwnReadings
+from oracle.sender import Sender
+from oracle.sources import open_meters
+
+DUTIES: tuple[Duty, ...] = (
+    report.vote,
+    keep.settle,
+    keep.clear,
+    report.propose,
+    prices.vote,
+    prices.fix,
+    prices.propose,
+)
+"""What a node does, the most urgent first."""
+
+REREAD_INCOMPLETE = 4
+REREAD_COMPLETE = 1
+"""Earlier periods whose meters are asked again with every block, for readings that come late."""
+
+LONGEST_BACKOFF_S = 30.0
+"""Longest wait between two tries while the chain does not answer."""
+
+
+class Node:
+    """A committee node."""
+
+    def __init__(self, config: NodeConfig) -> None:
+        """Open the market, the journal and the meters.
+
+        Raises:
+            ConfigError: If key, prices or seat do not fit.
+            ChainError: If the chain does not answer or is not the deployment's.
+            JournalError: If the journal is another market's or seat's.
+            SourceError: If the meters' files cannot be used.
+        """
+        self._config = config
+        account = config.key.load()
+        self._signer = account.address.lower()
+        chain = Chain(config.rpc_url)
+        market = Market(chain, Deployment.load(config.deployment))
+        self._schedule = market.schedule
+        self._first_period = int(chain.read(market.master.functions.firstPeriod()))
+        self._journal = Journal(config.journal)
+        self._journal.belong(market=market.deployment.market, seat=config.seat)
+        self._follower = Follower(
+            market, self._journal, config.confirmations, config.log_chunk_blocks
+        )
+        self._head = self._follower.look()
+        roster, source = open_meters(config, self._schedule.length_s, lambda: self._head.at)
+        self._readings = OwnReadings(self._journal, source, roster)
+        self._prices = price_source(config.prices, self._schedule)
+        self._sender = Sender(chain, account, self._journal)
+        self._actor = Actor(market, config.seat, account, self._journal, self._sender)
+        self._stop = threading.Event()
+        self._view = self._follower.view
+        self._floor = self._first_period
+        self._read_until = 0
+        self._reread = 0
+
+    @property
+    def summary(self) -> str:
+        """Who and where this node is, for its first line."""
+        return f"seat={self._config.seat} signer={self._signer} block={self._follower.followed}"
+
+    def stop(self) -> None:
+        """Make `run` return soon; safe in a signal handler."""
+        self._stop.set()
+
+    def sync(self) -> None:
+        """Follow the chain to its head.
+
+        Raises:
+            ConfigError: If the seat is not this key's, now or later.
+        """
+        self._head = self._follower.look()
+        self._follow()
+        seats = self._view.seats(2**32 - 1)
+        if self._config.confirmations == 0 or seats:
+            self._check_seat(seats)
+
+    def run(self) -> None:
+        """Work until stopped."""
+        seen, backoff_s = b"", 0.0
+        while not self._stop.is_set():
+            try:
+                head = self._follower.look()
+                if head.hash != seen:
+                    self._head = head
+                    self._tick()
+                    seen = b"" if self._sender.paused else head.hash
+                if backoff_s:
+                    log.info("chain is back", block=head.number)
+                backoff_s = 0.0
+            except ChainUnreachable as exc:
+                seen = b""
+                backoff_s = min(max(self._config.poll_s, 2 * backoff_s), LONGEST_BACKOFF_S)
+                log.warning("chain unreachable", problem=exc, retry_in_s=backoff_s)
+            self._stop.wait(backoff_s or self._config.poll_s)
+        self._journal.close()
+        log.info("stopped", seat=self._config.seat)
+
+    def _tick(self) -> None:
+        self._follow()
+        self._sender.check(self._head)
+        situation = self._situation()
+        self._read_meters(situation)
+        for duty in DUTIES:
+            try:
+                for action in duty(situation):
+                    self._actor.do(action, self._view, self._head, self._follower.followed)
+            except ChainUnreachable:
+                raise
+            except Exception as exc:  # one duty must not keep the others from being done
+                log.trace("duty failed", duty=f"{duty.__module__}.{duty.__name__}", problem=exc)
+
+    def _follow(self) -> None:
+        self._follower.sync(self._head)
+        if self._view is not self._follower.view:
+            self._view = self._follower.view
+            self._floor = self._first_period
+            self._sender.reload()
+
+    def _situation(self) -> Situation:
+        clock, now = self._schedule, self._head.at
+        gated = (now + clock.gate_lead_s - clock.epoch_s) // clock.length_s
+        while self._floor <= gated and self._is_done(self._floor):
+            self._floor += 1
+        patience_s = self._config.report.patience_s
+        return Situation(
+            now=now,
+            seat=self._config.seat,
+            signer=self._signer,
+            schedule=clock,
+            view=self._view,
+            readings=self._readings,
+            prices=self._prices,
+            first_period=self._first_period,
+            patience_s=clock.round_length_s // 2 if patience_s is None else patience_s,
+            periods=range(self._floor, gated + 1),
+        )
+
+    def _is_done(self, period: int) -> bool:
+        p = self._view.period(period)
+        if p.settled_version is None or self._head.at < self._schedule.window_end(period):
+            return False
+        return p.final or (p.version == p.settled_version and not p.flagged())
+
+    def _read_meters(self, s: Situation) -> None:
+        """Read what has closed, and ask again for some of what has been read."""
+        window = [
+            period
+            for period in s.periods
+            if s.schedule.close(period) <= s.now < s.schedule.window_end(period)
+        ]
+        if not window:
+            return
+        fresh = [period for period in window if period > self._read_until]
+        earlier = [period for period in window if period <= self._read_until]
+        incomplete = [p for p in earlier if not s.readings.is_complete(p, s.view.meters)]
+        for period in fresh:
+            s.readings.collect(period, s.now)
+        for periods, count in ((incomplete, REREAD_INCOMPLETE), (earlier, REREAD_COMPLETE)):
+            for period in self._in_turn(periods, count):
+                s.readings.collect(period, s.now)
+        self._reread += 1
+        self._read_until = max(self._read_until, window[-1])
+        s.readings.forget(before=window[0])
+
+    def _in_turn(self, periods: list[int], count: int) -> list[int]:
+        """Return some periods, others with every block; the latest are asked most."""
+        if len(periods) <= count:
+            return periods
+        first = self._reread * count
+        return [periods[(first + i) % len(periods)] for i in range(count)]
+
+    def _check_seat(self, seats: list[str]) -> None:
+        seat = self._config.seat
+        if seat >= len(seats):
+            raise ConfigError(
+                f"seat = {seat}: the committee has {len(seats)} seats, give 0 to {len(seats) - 1}"
+            )
+        if seats[seat] != self._signer:
+            raise ConfigError(
+                f"key: it is the key of {self._signer}, but seat {seat} is held by {seats[seat]}; "
+                "give that account's key, or have the grid company rotate the seat"
+            )

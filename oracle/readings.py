@@ -1,0 +1,123 @@
+"""What this node knows of the meters: read, journalled, and completed by profiles."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from market.forecast import DAY_S
+from market.types import MeterReading, Quality
+from oracle import log
+from oracle.journal import Journal
+from oracle.meters.roster import Roster, meter_key
+from oracle.meters.source import MeterSource, Reading, Refusal, SourceError
+
+WEEK_S = 7 * DAY_S
+
+Energies = tuple[int, int]
+"""Import and export, Wh."""
+
+
+class OwnReadings:
+    """The readings of one node's meters."""
+
+    def __init__(self, journal: Journal, source: MeterSource, roster: Roster) -> None:
+        """Read a source into a journal."""
+        self._journal, self._source = journal, source
+        self._meter_of = {meter_key(meter): meter for meter in roster}
+        self._periods_per_week = WEEK_S // roster.period_s
+        self._measured: dict[int, dict[str, Energies]] = {}
+        self._history: dict[int, dict[str, Energies]] = {}
+        self._told: set[str] = set()
+
+    def collect(self, period: int, now_s: int) -> None:
+        """Ask the source for a closed period, and journal what is new or changed."""
+        known = self.measured(period)
+        fresh = [
+            reading
+            for reading in self._read(period, tell=True)
+            if known.get(reading.meter) != (reading.import_wh, reading.export_wh)
+        ]
+        if not fresh:
+            return
+        self._journal.add_readings(fresh, now_s)
+        known.update({r.meter: (r.import_wh, r.export_wh) for r in fresh})
+        log.debug("read", period=period, readings=len(fresh))
+
+    def measured(self, period: int) -> dict[str, Energies]:
+        """Return the journalled readings of a period by meter."""
+        if period not in self._measured:
+            self._measured[period] = self._journal.readings(period)
+        return self._measured[period]
+
+    def is_complete(self, period: int, meters: Mapping[int, bytes]) -> bool:
+        """Return whether every meter of the roster that measures a node has been read."""
+        known = self.measured(period)
+        return all(self._meter_of[key] in known for key in meters.values() if key in self._meter_of)
+
+    def opinion(self, period: int, meters: Mapping[int, bytes]) -> dict[int, MeterReading]:
+        """Return what this node would report: readings, profiles for silent meters, or nothing.
+
+        Args:
+            period: A closed period.
+            meters: The registry's meters by node.
+        """
+        known = self.measured(period)
+        opinion = {}
+        for node, key in meters.items():
+            meter = self._meter_of.get(key)
+            if meter is None:
+                continue
+            if meter in known:
+                import_wh, export_wh = known[meter]
+                opinion[node] = MeterReading(node, Quality.MEASURED, export_wh, import_wh)
+            elif (substitute := self.substitute(period, node, key)) is not None:
+                opinion[node] = substitute
+        return opinion
+
+    def substitute(self, period: int, node: int, key: bytes) -> MeterReading | None:
+        """Return the profile value of a silent meter: what it read a week before, if anything.
+
+        Args:
+            period: A closed period.
+            node: The node.
+            key: Its meter in the registry.
+        """
+        meter, earlier = self._meter_of.get(key), period - self._periods_per_week
+        if meter is None or earlier < 0:
+            return None
+        energies = self.measured(earlier).get(meter) or self._past(earlier).get(meter)
+        if energies is None:
+            return None
+        import_wh, export_wh = energies
+        return MeterReading(node, Quality.SUBSTITUTED, export_wh, import_wh)
+
+    def forget(self, before: int) -> None:
+        """Drop periods before one from memory; the journal keeps them."""
+        for cache in (self._measured, self._history):
+            for period in [p for p in cache if p < before - self._periods_per_week]:
+                del cache[period]
+
+    def _past(self, period: int) -> dict[str, Energies]:
+        if period not in self._history:
+            self._history[period] = {
+                r.meter: (r.import_wh, r.export_wh) for r in self._read(period, tell=False)
+            }
+        return self._history[period]
+
+    def _read(self, period: int, *, tell: bool) -> list[Reading]:
+        """Return the source's good readings, and tell each refusal once."""
+        readings = []
+        try:
+            for answer in self._source.read(period):
+                if isinstance(answer, Reading):
+                    readings.append(answer)
+                elif tell:
+                    self._tell(answer)
+        except SourceError as exc:
+            log.error("meters failed", period=period, problem=exc)
+        return readings
+
+    def _tell(self, refusal: Refusal) -> None:
+        if str(refusal) not in self._told:
+            self._told.add(str(refusal))
+            log.warning("reading refused", period=refusal.period, problem=refusal)

@@ -1,0 +1,230 @@
+"""The market as its followed events tell it; also the `Past` a keeper needs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from market.history import Job, PeriodState, to_prices
+from market.messages import Proposal, Topic
+from market.packing import decode_positions, decode_readings
+from market.prices import Benchmark, PeriodPrices
+from market.types import MeterReading, Quality
+from oracle.journal import Event
+
+Args = Mapping[str, Any]
+"""An event's values by name."""
+
+
+@dataclass(slots=True)
+class Ballot:
+    """A proposal and how it stands.
+
+    Attributes:
+        proposal: What was proposed.
+        proposer: Seat that proposed it.
+        at: When, chain time.
+        buckets: The packed readings of a report.
+        prices: The prices of a price proposal.
+        votes: Support by seat.
+        rejected: Whether it cannot win any more.
+        accepted_at: When it won.
+    """
+
+    proposal: Proposal
+    proposer: int
+    at: int
+    buckets: tuple[bytes, ...] = ()
+    prices: tuple[PeriodPrices, ...] = ()
+    votes: dict[int, bool] = field(default_factory=dict)
+    rejected: bool = False
+    accepted_at: int | None = None
+
+    def readings(self) -> dict[int, MeterReading]:
+        """Return the readings of a report by node."""
+        return {
+            reading.node: reading
+            for b, data in enumerate(self.buckets)
+            for reading in decode_readings(data, b)
+        }
+
+
+@dataclass(slots=True)
+class PeriodView:
+    """What is known of one period."""
+
+    positions: dict[int, bytes] = field(default_factory=dict)
+    buckets: int | None = None
+    void: bool = False
+    ballots: dict[tuple[int, int], Ballot] = field(default_factory=dict)
+    reports: dict[int, Ballot] = field(default_factory=dict)
+    job: Job | None = None
+    job_at: int = 0
+    settled_version: int | None = None
+    final: bool = False
+
+    @property
+    def version(self) -> int:
+        """Latest accepted report version, 0 for none."""
+        return max(self.reports, default=0)
+
+    def flagged(self) -> bool:
+        """Whether the settlement so far met meters that were silent or without any value."""
+        if self.settled_version is None:
+            return False
+        report = self.reports.get(self.settled_version)
+        readings = report.readings() if report else {}
+        nodes = {p.node for b, data in self.positions.items() for p in decode_positions(data, b)}
+        return any(r.quality is Quality.SUBSTITUTED for r in readings.values()) or bool(
+            nodes - readings.keys()
+        )
+
+
+class View:
+    """Everything the followed events tell."""
+
+    def __init__(self) -> None:
+        """Know nothing."""
+        self.meters: dict[int, bytes] = {}
+        self.periods: dict[int, PeriodView] = {}
+        self.price_ballots: dict[tuple[int, int], Ballot] = {}
+        self.fixed: set[int] = set()
+        self._seats: dict[int, dict[int, str]] = {}
+        self._benchmarks: list[tuple[int, Benchmark]] = []
+
+    def apply(self, events: Iterable[Event]) -> None:
+        """Take in further events, in their order."""
+        for event in events:
+            _HANDLERS[event.name](self, event.at, event.args)
+
+    # -- questions
+
+    def period(self, period: int) -> PeriodView:
+        """Return what is known of a period."""
+        return self.periods.setdefault(period, PeriodView())
+
+    def seats(self, period: int) -> list[str]:
+        """Return the signers of a period's committee by seat, addresses in lower case."""
+        return [
+            terms[max(start for start in terms if start <= period)]
+            for _, terms in sorted(self._seats.items())
+        ]
+
+    def benchmark(self, period: int) -> Benchmark:
+        """Return the grid company's prices of a period."""
+        return [prices for start, prices in self._benchmarks if start <= period][-1]
+
+    def ballot(self, proposal: Proposal) -> Ballot | None:
+        """Return the ballot of a proposal's round if it is on this proposal."""
+        if proposal.topic is Topic.PRICES:
+            found = self.price_ballots.get((proposal.period, proposal.round))
+        else:
+            found = self.period(proposal.period).ballots.get((proposal.version, proposal.round))
+        return found if found and found.proposal == proposal else None
+
+    # -- the keeper's `Past`
+
+    def state(self, period: int) -> PeriodState:
+        """Return where a period stands."""
+        p = self.period(period)
+        stage = 0 if p.buckets is None else 3 if p.void else 2
+        if p.settled_version is not None:
+            stage = 5 if p.final else 4
+        return PeriodState(stage, p.buckets or 0, p.settled_version or 0, p.flagged())
+
+    def latest_version(self, period: int) -> int:
+        """Return the latest accepted report version of a period, 0 for none."""
+        return self.period(period).version
+
+    def position_buckets(self, period: int) -> list[bytes]:
+        """Return the packed positions of a cleared period, one entry per bucket."""
+        p = self.period(period)
+        return [p.positions.get(b, b"") for b in range(p.buckets or 0)]
+
+    def report_buckets(self, period: int, version: int) -> list[bytes]:
+        """Return the packed readings of an accepted report version; none for version 0."""
+        return [] if version == 0 else list(self.period(period).reports[version].buckets)
+
+    def job(self, period: int) -> Job | None:
+        """Return the settlement under way, None if there is none."""
+        return self.period(period).job
+
+    # -- events, with the values the contracts name
+
+    def _admitted(self, _at: int, args: Args) -> None:
+        self.meters[args["node"]] = args["meter"]
+
+    def _seat_rotated(self, _at: int, args: Args) -> None:
+        terms = self._seats.setdefault(args["seat"], {})
+        terms[args["fromPeriod"]] = args["signer"].lower()
+
+    def _benchmark_set(self, _at: int, args: Args) -> None:
+        self._benchmarks.append((args["fromPeriod"], Benchmark(*args["prices"][:6])))
+
+    def _prices_proposed(self, at: int, args: Args) -> None:
+        first, round_ = args["fromPeriod"], args["round"]
+        proposal = Proposal(Topic.PRICES, first, 0, round_, args["digest"])
+        prices = tuple(to_prices(p) for p in args["prices"])
+        self.price_ballots[first, round_] = Ballot(proposal, args["proposer"], at, prices=prices)
+
+    def _prices_fixed(self, _at: int, args: Args) -> None:
+        self.fixed.add(args["period"])
+
+    def _report_proposed(self, at: int, args: Args) -> None:
+        period, version, round_ = args["period"], args["version"], args["round"]
+        proposal = Proposal(Topic.REPORT, period, version, round_, args["root"])
+        ballot = Ballot(proposal, args["proposer"], at, buckets=args["buckets"])
+        self.period(period).ballots[version, round_] = ballot
+
+    def _voted(self, _at: int, args: Args) -> None:
+        self._ballot_of(args).votes[args["seat"]] = args["support"]
+
+    def _accepted(self, at: int, args: Args) -> None:
+        ballot = self._ballot_of(args)
+        ballot.accepted_at = at
+        if args["topic"] == Topic.REPORT:
+            self.period(args["period"]).reports[args["version"]] = ballot
+
+    def _proposal_rejected(self, _at: int, args: Args) -> None:
+        self._ballot_of(args).rejected = True
+
+    def _positions_fixed(self, _at: int, args: Args) -> None:
+        self.period(args["period"]).positions[args["bucket"]] = args["positions"]
+
+    def _cleared(self, _at: int, args: Args) -> None:
+        p = self.period(args["period"])
+        p.buckets, p.void = args["buckets"], args["void"]
+
+    def _continued(self, at: int, args: Args) -> None:
+        p = self.period(args["period"])
+        p.job, p.job_at = args["job"], at
+
+    def _period_settled(self, _at: int, args: Args) -> None:
+        p = self.period(args["period"])
+        p.job, p.settled_version, p.final = None, args["version"], args["finalMode"]
+
+    def _ballot_of(self, args: Args) -> Ballot:
+        if args["topic"] == Topic.PRICES:
+            return self.price_ballots[args["period"], args["round"]]
+        return self.period(args["period"]).ballots[args["version"], args["round"]]
+
+
+_HANDLERS: Mapping[str, Callable[[View, int, Args], None]] = {
+    "Admitted": View._admitted,
+    "SeatRotated": View._seat_rotated,
+    "BenchmarkSet": View._benchmark_set,
+    "PricesProposed": View._prices_proposed,
+    "PricesFixed": View._prices_fixed,
+    "ReportProposed": View._report_proposed,
+    "Voted": View._voted,
+    "Accepted": View._accepted,
+    "ProposalRejected": View._proposal_rejected,
+    "PositionsFixed": View._positions_fixed,
+    "Cleared": View._cleared,
+    "Continued": View._continued,
+    "PeriodSettled": View._period_settled,
+}
+"""What to do with an event; whoever follows the chain needs exactly these."""
+
+FOLLOWED = tuple(_HANDLERS)
