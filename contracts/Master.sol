@@ -105,15 +105,16 @@ contract Master is IMaster, Clock {
         (done, job) = _resume(p, given);
         if (!done) return false;
 
-        uint256 left = p.buckets - job.bucket;
-        if (buckets.length == 0 || buckets.length > left) revert TooManyBuckets(buckets.length, left);
         _checkHashes(p, job, hashes);
+        uint256 count = _bucketCount(hashes);
+        uint256 left = count - job.bucket;
+        if (buckets.length == 0 || buckets.length > left) revert TooManyBuckets(buckets.length, left);
         _checkBytes(job.bucket, hashes, buckets);
 
         Sheet memory sheet = Sheets.read(job.bucket, buckets, p.isVoid);
         Deviation[] memory was = _deviations(sheet, sheet.was, job.was);
         Deviation[] memory now_ = _deviations(sheet, sheet.now_, job.now_);
-        bool whole = buckets.length == p.buckets;
+        bool whole = buckets.length == count;
         do {
             if (job.pass == PAY) {
                 _pay(job, sheet, was, now_);
@@ -121,8 +122,8 @@ contract Master is IMaster, Clock {
                 _prepare(job.pass, job.was, was);
                 _prepare(job.pass, job.now_, now_);
             }
-            job.bucket += uint32(buckets.length); // at most the period's buckets
-            if (job.bucket == p.buckets) _nextPass(job);
+            job.bucket += uint32(buckets.length); // at most all buckets
+            if (job.bucket == count) _nextPass(job);
         } while (whole && job.pass != DONE);
 
         if (job.pass == DONE) return _finish(p, job);
@@ -220,7 +221,14 @@ contract Master is IMaster, Clock {
         }
     }
 
-    /// @dev Buckets behind a report's last one are empty.
+    /// @dev A report can reach behind the last bucket of the positions: with meters admitted since the period was cleared.
+    function _bucketCount(Hashes calldata hashes) private pure returns (uint256 count) {
+        count = hashes.positions.length;
+        if (hashes.was.length > count) count = hashes.was.length;
+        if (hashes.now_.length > count) count = hashes.now_.length;
+    }
+
+    /// @dev Buckets behind a list's last one are empty.
     function _isBucket(bytes32[] calldata hashes, uint256 b, bytes calldata data) private pure returns (bool) {
         return b < hashes.length ? keccak256(data) == hashes[b] : data.length == 0;
     }

@@ -40,8 +40,12 @@ class _Bytes:
 
     def chunk(self, first: int, count: int) -> list[tuple[bytes, bytes, bytes]]:
         """Return the contract's `Bucket`s from one on."""
-        last = min(first + count, len(self.positions))
-        return [(self.positions[b], _at(self.was, b), _at(self.now, b)) for b in range(first, last)]
+        # A report can reach behind the positions, with meters admitted since the clearing.
+        sides = (self.positions, self.was, self.now)
+        last = min(first + count, max(map(len, sides)))
+        return [
+            (_at(self.positions, b), _at(self.was, b), _at(self.now, b)) for b in range(first, last)
+        ]
 
 
 class Keeper:
