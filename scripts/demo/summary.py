@@ -1,0 +1,188 @@
+"""What the day came to, as tables for the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from rich import box
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from scripts.demo.figures import Figures, NodeFigures
+from scripts.demo.gas import Cost
+from scripts.demo.story import NODES, Outcome
+from scripts.demo.terms import YUAN
+
+WIDTH = 104
+"""Columns of the summary, wherever it is shown."""
+
+
+def yuan(amount_uyuan: int, digits: int = 2) -> str:
+    """Write money in yuan with its sign."""
+    return f"{amount_uyuan / YUAN:+,.{digits}f}"
+
+
+def kwh(energy_wh: int) -> str:
+    """Write energy in kWh; nothing for none."""
+    return f"{energy_wh / 1000:,.1f}" if energy_wh else "\u00b7"
+
+
+def story_table(outcomes: Iterable[Outcome]) -> Table:
+    """Show what A, B and C got beside what the paper says, to the micro-yuan."""
+    table = _table("The paper's story: A sells B 10 kWh at 0.4379, C is a reserve node")
+    table.add_column("a quarter hour each")
+    table.add_column("node")
+    table.add_column("expected, yuan", justify="right")
+    table.add_column("settled on chain", justify="right")
+    table.add_column("")
+    for outcome in outcomes:
+        rows = zip(NODES, outcome.case.expected_uyuan, outcome.paid_uyuan, strict=True)
+        for i, (node, expected, paid) in enumerate(rows):
+            mark = Text("\u2713", "bold green") if paid == expected else Text("\u2717", "bold red")
+            table.add_row(
+                outcome.case.title if i == 0 else "",
+                node.name,
+                yuan(expected, 6),
+                yuan(paid, 6),
+                mark,
+                end_section=i == len(NODES) - 1,
+            )
+    return table
+
+
+def energy_table(day: Figures) -> Table:
+    """Show where the day's energy went."""
+    t = day.total
+    table = _table("Energy of the village, kWh")
+    for column in ("", "fed in", "drawn"):
+        table.add_column(column, justify="right" if column else "left")
+    table.add_row("expected", kwh(t.forecast_export_wh), kwh(t.forecast_import_wh))
+    table.add_row("metered", kwh(t.export_wh), kwh(t.import_wh), end_section=True)
+    table.add_row(
+        f"agreed in {day.trades:,} trades", kwh(t.agreed_sold_wh), kwh(t.agreed_bought_wh)
+    )
+    for label, energy_wh in (
+        ("compensated by reserves", t.compensated_wh),
+        ("surplus sold", t.surplus_sold_wh),
+        ("balanced locally", t.balanced_wh),
+    ):
+        table.add_row(label, kwh(energy_wh), kwh(energy_wh))
+    table.add_row("exchanged with the grid", kwh(t.grid_sold_wh), kwh(t.grid_bought_wh))
+    return table
+
+
+def gas_table(costs: Sequence[Cost], trades: int) -> Table:
+    """Show what a trade costs, by step."""
+    table = _table("Gas, everything included")
+    for column in ("step", "tx", "Mgas", "per trade"):
+        table.add_column(column, justify="left" if column == "step" else "right")
+    for cost in costs:
+        per_trade = f"{cost.gas // trades:,}" if trades else "\u00b7"
+        table.add_row(cost.step, f"{cost.transactions:,}", f"{cost.gas / 1e6:,.1f}", per_trade)
+    whole = sum(cost.gas for cost in costs)
+    table.add_section()
+    table.add_row(
+        "together",
+        f"{sum(cost.transactions for cost in costs):,}",
+        f"{whole / 1e6:,.1f}",
+        f"{whole // trades:,}" if trades else "\u00b7",
+        style="bold",
+    )
+    return table
+
+
+def node_table(day: Figures) -> Table:
+    """Show every node's day: energy, money, and what the market was worth to it."""
+    table = _table("Money, yuan: with the market, with the grid company only, and the difference")
+    for column in ("node", "drawn", "fed in", "agreed", "inside", "grid", "net", "alone", "saving"):
+        table.add_column(column, justify="left" if column == "node" else "right")
+    for node in day.nodes:
+        table.add_row(*_node_row(node))
+    members = sum(n.net_uyuan for n in day.nodes)
+    alone = sum(n.alone_uyuan for n in day.nodes)
+    t = day.total
+    table.add_section()
+    table.add_row(
+        "all members",
+        kwh(t.import_wh),
+        kwh(t.export_wh),
+        kwh(t.agreed_sold_wh),
+        kwh(t.compensated_wh + t.surplus_sold_wh + t.balanced_wh),
+        kwh(t.grid_bought_wh + t.grid_sold_wh),
+        yuan(members),
+        yuan(alone),
+        Text(yuan(members - alone), "bold green"),
+        style="bold",
+    )
+    table.add_row(
+        *("grid company", "", "", "", "", ""),
+        yuan(day.grid_uyuan),
+        yuan(day.grid_alone_uyuan),
+        yuan(day.grid_uyuan - day.grid_alone_uyuan),
+    )
+    return table
+
+
+def closing(
+    recomputed: int, periods: int, accounts: int, times: Mapping[str, float], elapsed_s: float
+) -> Text:
+    """Say what was checked and how long everything took."""
+    equal = recomputed == periods
+    text = Text()
+    text.append("\u2713 " if equal else "\u2717 ", "bold green" if equal else "bold red")
+    text.append(f"{recomputed} of {periods} periods recomputed, bit for bit", "bold")
+    text.append(
+        "\n  Positions, readings and prices were read back from the chain and settled again by the "
+        f"reference model;\n  every transfer and named line is the same, and so are all {accounts} "
+        "balances in the vault.\n"
+    )
+    longest = sorted(times.items(), key=lambda item: -item[1])[:3]
+    spent = ", ".join(f"{title.lower()} {seconds:.0f} s" for title, seconds in longest)
+    text.append(f"  Wall time {elapsed_s:.0f} s ({spent}).", "dim")
+    return text
+
+
+def paths(files: Mapping[str, Path]) -> Table:
+    """List what was written and where."""
+    table = Table.grid(padding=(0, 2))
+    for what, path in files.items():
+        table.add_row(Text(f"  {what}", "dim"), str(path))
+    return table
+
+
+def save_svg(parts: Sequence[RenderableType], path: Path) -> None:
+    """Save the summary as it looks in a terminal."""
+    with path.with_suffix(".tmp").open("w", encoding="utf-8") as nowhere:
+        console = Console(record=True, width=WIDTH, file=nowhere, force_terminal=True)
+        console.print(Group(*parts))
+    path.with_suffix(".tmp").unlink()
+    console.save_svg(str(path), title="make demo")
+
+
+def _node_row(node: NodeFigures) -> list[RenderableType]:
+    e = node.energy
+    saving = node.saving_uyuan
+    return [
+        node.node.name,
+        kwh(e.import_wh),
+        kwh(e.export_wh),
+        kwh(e.agreed_sold_wh + e.agreed_bought_wh),
+        kwh(e.compensated_wh + e.surplus_sold_wh + e.balanced_wh),
+        kwh(e.grid_bought_wh + e.grid_sold_wh),
+        yuan(node.net_uyuan),
+        yuan(node.alone_uyuan),
+        Text(yuan(saving), "green" if saving >= 0 else "red"),
+    ]
+
+
+def _table(title: str) -> Table:
+    return Table(
+        title=title,
+        title_justify="left",
+        title_style="bold",
+        box=box.SIMPLE_HEAD,
+        header_style="dim",
+        pad_edge=False,
+    )

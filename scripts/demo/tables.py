@@ -1,0 +1,89 @@
+"""The day as CSV: one file by period, one by node."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Iterable
+from dataclasses import asdict
+from pathlib import Path
+
+from market.prices import ORDERED_FIELDS
+from scripts.demo.figures import Energy, Figures
+
+ENERGY_COLUMNS = tuple(asdict(Energy()))
+
+PERIOD_COLUMNS = (
+    "period",
+    "local_time",
+    *ORDERED_FIELDS,
+    "fee_uyuan_per_kwh",
+    "agreements",
+    *ENERGY_COLUMNS,
+    "members_net_uyuan",
+    "grid_company_net_uyuan",
+)
+NODE_COLUMNS = (
+    "node",
+    "meter",
+    "role",
+    "bus",
+    *ENERGY_COLUMNS,
+    "net_uyuan",
+    "net_with_grid_company_only_uyuan",
+    "saving_uyuan",
+)
+
+
+def write_periods(day: Figures, local_time: Callable[[int], str], path: Path) -> None:
+    """Write one row per period: prices, agreements, energies and money.
+
+    Args:
+        day: The day.
+        local_time: Writes the start of a period.
+        path: The file.
+    """
+    _write(
+        path,
+        PERIOD_COLUMNS,
+        (
+            [
+                f.page.period,
+                local_time(f.page.period),
+                *(getattr(f.page.prices, name) for name in ORDERED_FIELDS),
+                f.page.prices.fee_uyuan_per_kwh,
+                f.trades,
+                *asdict(f.energy).values(),
+                sum(f.page.nets_uyuan.values()),
+                f.page.settlement.grid_company.net_uyuan,
+            ]
+            for f in day.periods
+        ),
+    )
+
+
+def write_nodes(day: Figures, path: Path) -> None:
+    """Write one row per node: energies, money, and what the market was worth to it."""
+    _write(
+        path,
+        NODE_COLUMNS,
+        (
+            [
+                n.node.id,
+                n.node.name,
+                n.node.meter.role,
+                n.node.meter.bus,
+                *asdict(n.energy).values(),
+                n.net_uyuan,
+                n.alone_uyuan,
+                n.saving_uyuan,
+            ]
+            for n in day.nodes
+        ),
+    )
+
+
+def _write(path: Path, columns: tuple[str, ...], rows: Iterable[list[object]]) -> None:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(columns)
+        writer.writerows(rows)
