@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import Console
+from rich.table import Table
 
 from market.chain import ChainError
 from market.contracts import ArtifactError
 from oracle import log
 from oracle.config import ConfigError, load_config
-from oracle.journal import JournalError
+from oracle.journal import Journal, JournalError
 from oracle.meters.source import SourceError
 
 app = typer.Typer(
@@ -38,7 +40,7 @@ app = typer.Typer(
         roster = "meters.csv"
         profile = "profiles.csv.gz"
 
-    All keys are explained by `python -m oracle config`. A node may be stopped or killed at any
+    `oracle/config.py` explains all keys. A node may be stopped or killed at any
     instant and started again with the same file: it resumes from its journal and the chain.
     """,
 )
@@ -77,6 +79,70 @@ def run(
         node.sync()
         typer.echo(f"ready {node.summary}")
         node.run()
+
+
+@app.command()
+def status(
+    config: ConfigOption = Path("node.toml"),
+    last: Annotated[int, typer.Option(min=1, help="Latest periods to show.")] = 12,
+) -> None:
+    """Show what the node's journal knows; the node may be running, the chain is not asked."""
+    with _told():
+        from oracle.audit import period_lines
+
+        settings = load_config(config)
+        journal = Journal(settings.journal, read_only=True)
+        block, _ = journal.cursor() or (0, b"")
+        sent = ", ".join(f"{n} {state}" for state, n in journal.transaction_counts().items())
+        typer.echo(f"seat {journal.about('seat')} of market {journal.about('market')}")
+        typer.echo(f"followed to block {block}; transactions: {sent or 'none'}")
+        table = Table("period", "stage", "report", "settled on", "own votes")
+        for line in period_lines(journal, last):
+            table.add_row(
+                str(line.period),
+                line.stage,
+                f"v{line.version}" if line.version else "none",
+                "" if line.settled is None else f"v{line.settled}" if line.settled else "none",
+                "\n".join(line.votes),
+            )
+        Console().print(table)
+
+
+@app.command()
+def verify(config: ConfigOption = Path("node.toml")) -> None:
+    """Compare every accepted report with this node's own readings and with the chain.
+
+    Exit status 1 if a report contradicts a reading in the journal, or the chain the journal.
+    """
+    with _told():
+        from market.deployment import Market
+        from oracle.audit import verify as findings
+        from oracle.meters.roster import load_roster
+
+        settings = load_config(config)
+        journal = Journal(settings.journal, read_only=True)
+        market = Market.open(settings.rpc_url, settings.deployment)
+        journal_market = journal.about("market")
+        if journal_market != market.deployment.market:
+            raise JournalError(
+                f"the journal {settings.journal} is of market {journal_market}, the deployment of "
+                f"{market.deployment.market}; give the files that belong together"
+            )
+        roster = load_roster(settings.meters.roster, market.schedule.length_s)
+        reports = bad = 0
+        for finding in findings(journal, market, roster):
+            reports += 1
+            bad += not finding.good
+            name = f"period {finding.period} v{finding.version}"
+            if not finding.intact:
+                typer.echo(f"{name}: the journal's bytes do not match the root on chain")
+            for difference in finding.differing:
+                typer.echo(f"{name}: {difference}")
+            if finding.unread:
+                typer.echo(f"{name}: {finding.unread} measured values this node has no reading of")
+        typer.echo(f"{reports} reports, {reports - bad} as read, {bad} not")
+        if bad:
+            raise typer.Exit(1)
 
 
 @contextmanager

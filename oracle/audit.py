@@ -1,0 +1,122 @@
+"""Looks back: what a journal knows, and whether the chain's reports say the same."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from market.deployment import Market
+from market.messages import Topic
+from market.packing import root_of
+from market.types import MeterReading, Quality
+from oracle.journal import Journal
+from oracle.meters.roster import Roster, meter_key
+from oracle.view import View
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """How an accepted report compares with this node's journal.
+
+    Attributes:
+        period: The period.
+        version: The report's version.
+        agreed: Nodes whose reported values are what this node read.
+        unread: Nodes reported as measured that this node has no reading of.
+        differing: What the report and the journal say where they differ, in words.
+        intact: Whether the bytes in the journal match the root on chain.
+    """
+
+    period: int
+    version: int
+    agreed: int
+    unread: int
+    differing: tuple[str, ...]
+    intact: bool
+
+    @property
+    def good(self) -> bool:
+        """Whether nothing contradicts the report."""
+        return self.intact and not self.differing
+
+
+@dataclass(frozen=True, slots=True)
+class PeriodLine:
+    """One period as a journal knows it, for people.
+
+    Attributes:
+        period: The period.
+        stage: Where it stands.
+        version: Latest accepted report version, 0 for none.
+        settled: Report version it was settled on, None if it was not.
+        votes: This node's votes on its reports.
+    """
+
+    period: int
+    stage: str
+    version: int
+    settled: int | None
+    votes: tuple[str, ...]
+
+
+STAGES = ("open", "clearing", "cleared", "void", "settled", "final")
+
+
+def view_of(journal: Journal) -> View:
+    """Return the market as a journal knows it."""
+    view = View()
+    view.apply(journal.events())
+    return view
+
+
+def verify(journal: Journal, market: Market, roster: Roster) -> Iterator[Finding]:
+    """Compare every accepted report with the journal's own readings and with the chain.
+
+    Args:
+        journal: The node's journal.
+        market: The market.
+        roster: The meters the node reads.
+    """
+    view = view_of(journal)
+    meter_of = {meter_key(meter): meter for meter in roster}
+    names = {node: meter_of[key] for node, key in view.meters.items() if key in meter_of}
+    for period, known in sorted(view.periods.items()):
+        own = journal.readings(period)
+        for version, ballot in sorted(known.reports.items()):
+            call = market.oracle.functions.reportRoot(period, version)
+            intact = root_of(ballot.buckets) == bytes(market.chain.read(call))
+            agreed = unread = 0
+            differing = []
+            for node, reading in sorted(ballot.readings().items()):
+                mine = own.get(names.get(node, ""))
+                if reading.quality is Quality.SUBSTITUTED:
+                    continue
+                if mine is None:
+                    unread += 1
+                elif mine == (reading.import_wh, reading.export_wh):
+                    agreed += 1
+                else:
+                    differing.append(_difference(node, names[node], reading, mine))
+            yield Finding(period, version, agreed, unread, tuple(differing), intact)
+
+
+def period_lines(journal: Journal, last: int) -> list[PeriodLine]:
+    """Return the latest periods a journal knows something of, oldest first."""
+    view = view_of(journal)
+    lines = []
+    for period in sorted(view.periods)[-last:]:
+        known = view.period(period)
+        votes = tuple(
+            f"v{version} r{round_} {'for' if support else 'against: ' + reason}"
+            for version, round_, support, reason in journal.votes_on(Topic.REPORT, period)
+        )
+        stage = STAGES[view.state(period).stage]
+        lines.append(PeriodLine(period, stage, known.version, known.settled_version, votes))
+    return lines
+
+
+def _difference(node: int, meter: str, reported: MeterReading, mine: tuple[int, int]) -> str:
+    return (
+        f"node {node} ({meter}): reported import {reported.import_wh} Wh export "
+        f"{reported.export_wh} Wh, read import {mine[0]} Wh export {mine[1]} Wh"
+    )
