@@ -83,7 +83,7 @@ contract Book is IBook, Clock, EIP712 {
             SignedAgreement calldata e = entries[i];
             try this.agree(e.agreement, e.sellerSignature, e.buyerSignature) {}
             catch (bytes memory reason) {
-                emit Skipped(i, reason);
+                _skip(i, reason);
             }
         }
     }
@@ -103,7 +103,7 @@ contract Book is IBook, Clock, EIP712 {
         for (uint256 i; i < entries.length; ++i) {
             try this.declare(entries[i].declaration, entries[i].signature) {}
             catch (bytes memory reason) {
-                emit Skipped(i, reason);
+                _skip(i, reason);
             }
         }
     }
@@ -171,6 +171,13 @@ contract Book is IBook, Clock, EIP712 {
     /// @inheritdoc IBook
     function isSpent(uint32 node, uint64 nonce) external view returns (bool) {
         return _spent[node][nonce >> 8] & (1 << (nonce & 0xff)) != 0;
+    }
+
+    /// @dev Every refusal has a reason. An entry without one ran out of gas, for which it must not be dropped; besides, a gas
+    /// estimate would settle for the least gas that drops all entries.
+    function _skip(uint256 index, bytes memory reason) private {
+        if (reason.length == 0) revert BatchOutOfGas(index);
+        emit Skipped(index, reason);
     }
 
     function _checkOrder(bytes32 market, uint32 period, uint64 deadline, uint8 options) private view {

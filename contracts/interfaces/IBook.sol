@@ -72,6 +72,8 @@ interface IBook {
     error NotAccount(uint32 node, address caller);
     /// @notice Only the `Master` closes a period's positions.
     error NotMaster(address caller);
+    /// @notice The batch ran out of gas at an entry; send it with more, or with fewer entries.
+    error BatchOutOfGas(uint256 index);
     /// @notice The storage is still needed by a period nobody has cleared; clear that one first.
     error PeriodUncleared(uint32 period);
 

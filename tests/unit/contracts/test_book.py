@@ -1,0 +1,488 @@
+"""What members ask for: agreements, declarations, their signatures, and the gate."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from market.deployment import Market
+from market.messages import Agreement, Declaration, Domain
+from market.packing import decode_positions
+from market.types import Options, Position
+from tests.unit.contracts.support import (
+    FUNDS_UYUAN,
+    accepted,
+    agree_call,
+    compact,
+    crowd,
+    events,
+    factory,
+    malleable,
+    named,
+    offer,
+    refused,
+    send_at,
+    trading,
+)
+from tests.world import PENG, World
+
+FOREIGN = "0x" + "11" * 20
+
+
+def positions(world: World, period: int, bucket: int = 0) -> list[Position]:
+    """Return the positions of a bucket while its book is open."""
+    call = world.market.book.functions.positionsOf(period, bucket)
+    return decode_positions(world.chain.read(call), bucket)
+
+
+def signed(
+    world: World,
+    agreement: Agreement,
+    change: Callable[[bytes], bytes] = lambda signature: signature,
+    domain: Domain | None = None,
+) -> object:
+    """Return the placing of an agreement whose seller's signature was tampered with."""
+    here = world.market.domain
+    seller = agreement.sign(world.owner(agreement.seller), domain or here)
+    buyer = agreement.sign(world.owner(agreement.buyer), here)
+    return world.market.book.functions.agree(agreement.as_tuple(here), change(seller), buyer)
+
+
+def test_agree__signed_by_both__adds_to_both_positions_and_locks_their_worst_case(
+    world: World,
+) -> None:
+    period = trading(world)
+    receipt = world.agree(offer(period, 1_006, seller_options=Options.OFFER))
+    world.agree(offer(period, 4, nonce=1, buyer_options=Options.TAKE))
+
+    (event,) = events(receipt, world.market.book, "Agreed")
+    assert (event["period"], event["seller"], event["buyer"]) == (period, 1, 2)
+    assert (event["energyWh"], event["priceUyuanPerKwh"]) == (1_006, 437_900)
+    money = 1_010 * 437_900
+    seller_lock = -(-1_010 * PENG.retail_uyuan_per_kwh // 1000)
+    buyer_lock = -(-money // 1000)
+    # The lock is rounded once over the whole position, not once per agreement.
+    assert buyer_lock < -(-1_006 * 437_900 // 1000) + -(-4 * 437_900 // 1000)
+    assert positions(world, period) == [
+        Position(1, Options.OFFER, 1_010, 0, money, 0, seller_lock),
+        Position(2, Options.TAKE, 0, 1_010, 0, money, buyer_lock),
+    ]
+    assert world.balance(1) == (FUNDS_UYUAN - seller_lock, seller_lock)
+    assert world.balance(2) == (FUNDS_UYUAN - buyer_lock, buyer_lock)
+
+
+# -- signatures
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param(malleable, id="high s"),
+        pytest.param(lambda s: s[:64] + bytes([s[64] ^ 7]), id="other parity"),
+        pytest.param(lambda s: s + b"\0", id="66 bytes"),
+        pytest.param(lambda s: s[:63], id="63 bytes"),
+        pytest.param(lambda _: bytes(65), id="zeros"),
+        pytest.param(lambda s: bytes([s[0] ^ 1]) + s[1:], id="one bit"),
+        pytest.param(lambda _: b"", id="nothing"),
+    ],
+)
+def test_agree__with_damaged_signature__is_refused(
+    world: World, change: Callable[[bytes], bytes]
+) -> None:
+    call = signed(world, offer(trading(world)), change)
+    refused("Book.NotSigned", call, world.stranger, 1, world.owner(1).address)  # type: ignore[arg-type]
+
+
+def test_agree__with_compact_signature__is_accepted(world: World) -> None:
+    call = signed(world, offer(trading(world)), compact)
+    accepted(call, world.stranger)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param(lambda d: replace(d, chain_id=d.chain_id + 1), id="other chain"),
+        pytest.param(lambda d: replace(d, book=FOREIGN), id="other contract"),
+        pytest.param(lambda d: replace(d, market=b"\1" * 32), id="other market"),
+    ],
+)
+def test_agree__signed_for_elsewhere__is_refused(
+    world: World, change: Callable[[Domain], Domain]
+) -> None:
+    call = signed(world, offer(trading(world)), domain=change(world.market.domain))
+    refused("Book.NotSigned", call, world.stranger, 1, world.owner(1).address)  # type: ignore[arg-type]
+
+
+def test_agree__naming_another_market__is_refused(world: World) -> None:
+    foreign = replace(world.market.domain, market=b"\1" * 32)
+    agreement = offer(trading(world))
+    call = world.market.book.functions.agree(
+        agreement.as_tuple(foreign),
+        agreement.sign(world.owner(1), foreign),
+        agreement.sign(world.owner(2), foreign),
+    )
+    refused("Book.WrongMarket", call, world.stranger, foreign.market, world.market.domain.market)
+
+
+def test_agree__sides_swapped__is_refused(world: World) -> None:
+    domain, agreement = world.market.domain, offer(trading(world))
+    call = world.market.book.functions.agree(
+        agreement.as_tuple(domain),
+        agreement.sign(world.owner(2), domain),
+        agreement.sign(world.owner(1), domain),
+    )
+    refused("Book.NotSigned", call, world.stranger, 1, world.owner(1).address)
+
+
+def test_agree__buyer_never_signed__is_refused(world: World) -> None:
+    domain, agreement = world.market.domain, offer(trading(world))
+    call = world.market.book.functions.agree(
+        agreement.as_tuple(domain),
+        agreement.sign(world.owner(1), domain),
+        agreement.sign(world.stranger, domain),
+    )
+    refused("Book.NotSigned", call, world.stranger, 2, world.owner(2).address)
+
+
+def test_agree__sent_by_one_side__needs_only_the_others_signature(world: World) -> None:
+    domain, agreement = world.market.domain, offer(trading(world))
+    call = world.market.book.functions.agree(
+        agreement.as_tuple(domain), b"", agreement.sign(world.owner(2), domain)
+    )
+    accepted(call, world.owner(1))
+    refused("Book.NotSigned", call, world.stranger, 1, world.owner(1).address)
+
+
+def test_agree__approved_by_transactions__needs_no_signature(world: World) -> None:
+    book, agreement = world.market.book, offer(trading(world))
+    values = agreement.as_tuple(world.market.domain)
+    digest = world.chain.read(book.functions.agreementDigest(values))
+    for node in (1, 2):
+        receipt = world.chain.send(world.owner(node), book.functions.approve(node, digest))
+        assert events(receipt, book, "Approved")[0]["digest"] == digest
+    receipt = world.chain.send(world.stranger, book.functions.agreeBatch([(values, b"", b"")]))
+    assert len(events(receipt, book, "Agreed")) == 1
+
+    changed = replace(agreement, energy_wh=agreement.energy_wh + 1, seller_nonce=5)
+    call = book.functions.agree(changed.as_tuple(world.market.domain), b"", b"")
+    refused("Book.NotSigned", call, world.stranger, 1, world.owner(1).address)
+
+
+def test_approve__for_anothers_node__is_refused(world: World) -> None:
+    world.join(1)
+    call = world.market.book.functions.approve(1, b"\1" * 32)
+    refused("Book.NotAccount", call, world.stranger, 1, world.stranger.address)
+
+
+# -- nonces and deadlines
+
+
+@pytest.mark.parametrize(("side", "nonces"), [(1, (0, 1)), (2, (1, 0))])
+def test_agree__nonce_used_before__is_refused(
+    world: World, side: int, nonces: tuple[int, int]
+) -> None:
+    period = trading(world)
+    world.agree(offer(period))
+    again = offer(period, seller_nonce=nonces[0], buyer_nonce=nonces[1])
+    refused("Book.NonceSpent", agree_call(world, again), world.stranger, side, 0)
+
+
+def test_agree__nonce_revoked__is_refused(world: World) -> None:
+    period = trading(world)
+    book, last = world.market.book, 2**64 - 1
+    receipt = world.chain.send(world.owner(2), book.functions.revokeNonce(2, last))
+    assert events(receipt, book, "NonceRevoked")[0]["nonce"] == last
+    assert world.chain.read(book.functions.isSpent(2, last))
+    assert not world.chain.read(book.functions.isSpent(2, last - 1))
+    assert not world.chain.read(book.functions.isSpent(1, last))
+    call = agree_call(world, offer(period, nonce=last))
+    refused("Book.NonceSpent", call, world.stranger, 2, last)
+    refused("Book.NonceSpent", book.functions.revokeNonce(2, last), world.owner(2), 2, last)
+
+
+def test_revoke_nonce__of_another__is_refused(world: World) -> None:
+    world.join(2)
+    call = world.market.book.functions.revokeNonce(1, 0)
+    refused("Book.NotAccount", call, world.owner(2), 1, world.owner(2).address)
+
+
+def test_agree__at_its_deadline__is_accepted_and_a_second_later_refused(world: World) -> None:
+    period = trading(world)
+    deadline = world.now() + 100
+    call = agree_call(world, offer(period, deadline=deadline))
+    world.warp(deadline)
+    accepted(call, world.stranger)
+    world.warp(deadline + 1)
+    refused("Book.Expired", call, world.stranger, deadline, deadline + 1)
+
+
+# -- instants
+
+
+def test_agree__before_prices_are_fixed__is_refused_until_the_very_second(world: World) -> None:
+    for node in (0, *world.join(2)):
+        world.fund(node, FUNDS_UYUAN)
+    period, schedule = world.free_period(), world.market.schedule
+    call = agree_call(world, offer(period))
+    fixed_at = schedule.price_deadline(period)
+    world.warp(fixed_at - 1)
+    refused("Oracle.PricesNotFixed", call, world.stranger, period, fixed_at)
+    world.warp(fixed_at)
+    accepted(call, world.stranger)
+
+
+def test_agree__in_the_last_second_before_the_gate__is_accepted(world: World) -> None:
+    period = trading(world)
+    gate = world.market.schedule.gate(period)
+    receipt = send_at(world, gate - 1, world.stranger, agree_call(world, offer(period)))
+    assert len(events(receipt, world.market.book, "Agreed")) == 1
+    late = agree_call(world, offer(period, nonce=1))
+    world.warp(gate)
+    refused("Book.GateClosed", late, world.stranger, period, gate)
+
+
+def test_declare__before_the_book_opens__is_refused_until_the_very_second(world: World) -> None:
+    world.join(1)
+    period = world.free_period(200)
+    opens = world.market.schedule.price_opens(period)
+    declaration = Declaration(period, 1, Options.OFFER)
+    domain = world.market.domain
+    call = world.market.book.functions.declare(
+        declaration.as_tuple(domain), declaration.sign(world.owner(1), domain)
+    )
+    world.warp(opens - 1)
+    refused("Book.BookNotOpen", call, world.stranger, period, opens)
+    world.warp(opens)
+    accepted(call, world.stranger)
+
+
+# -- what is asked for
+
+
+def test_agree__without_energy__is_refused(world: World) -> None:
+    refused("Book.NoEnergy", agree_call(world, offer(trading(world), 0)), world.stranger)
+
+
+def test_agree__with_oneself__is_refused(world: World) -> None:
+    period = trading(world)
+    call = agree_call(world, offer(period, buyer=1, buyer_nonce=1))
+    refused("Book.SelfTrade", call, world.stranger, 1, 1)
+    registry = world.market.registry.functions
+    twin = (world.owner(1).address, b"twin".ljust(32), 0, 3, 10**6, 10**6)
+    world.chain.send(world.grid, registry.admit([twin]))
+    world.members.append(world.owner(1))
+    refused("Book.SelfTrade", agree_call(world, offer(period, buyer=3)), world.stranger, 1, 3)
+
+
+@pytest.mark.parametrize("step", [0, 1])
+def test_agree__at_the_ends_of_the_price_band__is_accepted_and_outside_refused(
+    world: World, step: int
+) -> None:
+    period = trading(world)
+    low, high = PENG.selling_uyuan_per_kwh, PENG.compensation_uyuan_per_kwh
+    for price in (low - step, high + step):
+        call = agree_call(world, offer(period, price_uyuan_per_kwh=price))
+        if step:
+            refused("Book.PriceOutOfBand", call, world.stranger, price, low, high)
+        else:
+            accepted(call, world.stranger)
+
+
+@pytest.mark.parametrize(("seller_role", "buyer_role", "barred"), [(2, 2, 1), (1, 1, 2)])
+def test_agree__against_the_role__is_refused(
+    world: World, seller_role: int, buyer_role: int, barred: int
+) -> None:
+    world.join(1, role=seller_role)
+    world.join(1, role=buyer_role)
+    period = world.free_period()
+    world.warp(world.market.schedule.price_deadline(period))
+    role = (seller_role, buyer_role)[barred - 1]
+    refused("Book.RoleForbids", agree_call(world, offer(period)), world.stranger, barred, role)
+
+
+def test_agree__between_stores__is_allowed_on_both_sides(world: World) -> None:
+    for node in (*world.join(1, role=4), *world.join(1, role=4)):
+        world.fund(node, FUNDS_UYUAN)
+    period = world.free_period()
+    world.warp(world.market.schedule.price_deadline(period))
+    accepted(agree_call(world, offer(period)), world.stranger)
+
+
+@pytest.mark.parametrize("node", [1, 2])
+def test_agree__suspended__is_refused(world: World, node: int) -> None:
+    period = trading(world)
+    world.chain.send(world.grid, world.market.registry.functions.suspend(node, "seal broken"))
+    refused("Book.NodeSuspended", agree_call(world, offer(period)), world.stranger, node)
+
+
+def test_agree__unknown_node__is_refused(world: World) -> None:
+    domain, agreement = world.market.domain, offer(trading(world), buyer=3)
+    call = world.market.book.functions.agree(
+        agreement.as_tuple(domain), agreement.sign(world.owner(1), domain), b""
+    )
+    refused("Registry.UnknownNode", call, world.stranger, 3)
+
+
+@pytest.mark.parametrize("options", [8, 128, 255])
+def test_agree__unknown_options__is_refused(world: World, options: int) -> None:
+    period = trading(world)
+    values = list(offer(period).as_tuple(world.market.domain))
+    values[6] = options
+    call = world.market.book.functions.agree(tuple(values), b"", b"")
+    refused("Book.UnknownOptions", call, world.stranger, options)
+
+
+def test_agree__up_to_capacity__is_accepted_and_one_more_refused(world: World) -> None:
+    world.join(1, capacity_wh=9_999)
+    world.join(1)
+    for node in (1, 2):
+        world.fund(node, FUNDS_UYUAN)
+    period = world.free_period()
+    world.warp(world.market.schedule.price_deadline(period))
+    world.agree(offer(period, 9_000))
+    accepted(agree_call(world, offer(period, 999, nonce=1)), world.stranger)
+    over = agree_call(world, offer(period, 1_000, nonce=1))
+    refused("Book.OverCapacity", over, world.stranger, 1, 10_000, 9_999)
+    bought = offer(period, 10_000, seller=2, buyer=1, nonce=1)
+    refused("Book.OverCapacity", agree_call(world, bought), world.stranger, 1, 10_000, 9_999)
+
+
+# -- batches
+
+
+def test_agree_batch__with_bad_entries__places_the_good_and_names_the_bad(world: World) -> None:
+    period = trading(world)
+    domain, book = world.market.domain, world.market.book
+    good, expired, replay = offer(period), offer(period, nonce=1, deadline=1), offer(period)
+    entries = [
+        (a.as_tuple(domain), a.sign(world.owner(1), domain), a.sign(world.owner(2), domain))
+        for a in (good, expired, replay)
+    ]
+    receipt = world.chain.send(world.stranger, book.functions.agreeBatch(entries))
+    assert len(events(receipt, book, "Agreed")) == 1
+    skipped = events(receipt, book, "Skipped")
+    assert [e["index"] for e in skipped] == [1, 2]
+    assert named("Book.Expired", skipped[0]["reason"])[0] == 1  # type: ignore[index]
+    assert named("Book.NonceSpent", skipped[1]["reason"]) == (1, 0)
+    assert [p.sold_wh for p in positions(world, period)] == [10_000, 0]
+
+
+def test_agree_batch__sent_by_a_side__is_no_approval(world: World) -> None:
+    domain, agreement = world.market.domain, offer(trading(world))
+    entry = (agreement.as_tuple(domain), b"", agreement.sign(world.owner(2), domain))
+    receipt = world.chain.send(world.owner(1), world.market.book.functions.agreeBatch([entry]))
+    (skipped,) = events(receipt, world.market.book, "Skipped")
+    expected = (1, world.owner(1).address.lower())
+    assert named("Book.NotSigned", skipped["reason"]) == expected
+
+
+def test_agree_batch__with_too_little_gas__is_refused_rather_than_dropped(world: World) -> None:
+    domain, book = world.market.domain, world.market.book
+    period = trading(world)
+    agreements = [offer(period, nonce=nonce) for nonce in range(2)]
+    entries = [
+        (a.as_tuple(domain), a.sign(world.owner(1), domain), a.sign(world.owner(2), domain))
+        for a in agreements
+    ]
+    call = book.functions.agreeBatch(entries)
+    needed = world.chain.send(world.stranger, call)["gasUsed"]
+    call = book.functions.agreeBatch([entries[0]] * 40)  # refused, each with a reason
+    assert len(events(world.chain.send(world.stranger, call), book, "Skipped")) == 40
+
+    fresh = [offer(agreements[0].period, nonce=nonce) for nonce in (2, 3)]
+    call = book.functions.agreeBatch(
+        [(a.as_tuple(domain), a.sign(world.owner(1), domain), a.sign(world.owner(2), domain))
+         for a in fresh]
+    )  # fmt: skip
+    refused("Book.BatchOutOfGas", call, world.stranger, 1, gas=needed * 6 // 10)
+
+
+def test_declare_batch__with_a_bad_entry__places_the_good_and_names_the_bad(world: World) -> None:
+    period = trading(world)
+    domain, book = world.market.domain, world.market.book
+    good, forged = Declaration(period, 1, Options.OFFER), Declaration(period, 2, Options.TAKE)
+    entries = [(d.as_tuple(domain), d.sign(world.owner(1), domain)) for d in (good, forged)]
+    receipt = world.chain.send(world.stranger, book.functions.declareBatch(entries))
+    assert [e["node"] for e in events(receipt, book, "Declared")] == [1]
+    (skipped,) = events(receipt, book, "Skipped")
+    expected = (2, world.owner(2).address.lower())
+    assert (skipped["index"], named("Book.NotSigned", skipped["reason"])) == (1, expected)
+
+
+# -- declarations
+
+
+def test_declare__again__unites_options_and_locks_nothing(world: World) -> None:
+    period = trading(world)
+    world.declare(period, 1, Options.OFFER)
+    world.declare(period, 1, Options.RESERVE)
+    assert positions(world, period) == [Position(1, Options.OFFER | Options.RESERVE)]
+    assert world.balance(1) == (FUNDS_UYUAN, 0)
+
+
+def test_declare__by_own_transaction__needs_no_signature(world: World) -> None:
+    period = trading(world)
+    values = Declaration(period, 1, Options.OFFER).as_tuple(world.market.domain)
+    call = world.market.book.functions.declare(values, b"")
+    accepted(call, world.owner(1))
+    refused("Book.NotSigned", call, world.owner(2), 1, world.owner(1).address)
+
+
+def test_declare__suspended__is_refused(world: World) -> None:
+    period = trading(world)
+    world.chain.send(world.grid, world.market.registry.functions.suspend(1, "seal broken"))
+    values = Declaration(period, 1, Options.OFFER).as_tuple(world.market.domain)
+    call = world.market.book.functions.declare(values, b"")
+    refused("Book.NodeSuspended", call, world.owner(1), 1)
+
+
+# -- storage
+
+
+def test_take__by_anybody_but_the_master__is_refused(world: World) -> None:
+    call = world.market.book.functions.take(1, 0)
+    for who in (world.stranger, world.grid, world.deployer):
+        refused("Book.NotMaster", call, who, who.address)
+
+
+def test_positions_of__nodes_around_a_bucket_boundary__lie_in_their_buckets(world: World) -> None:
+    crowd(world, 257)
+    for node in (255, 256, 257):
+        world.fund(node, FUNDS_UYUAN)
+    period = world.free_period()
+    world.warp(world.market.schedule.price_deadline(period))
+    world.agree(offer(period, 1_000, seller=255, buyer=256))
+    world.agree(offer(period, 2_000, nonce=1, seller=257, buyer=256))
+    assert [p.node for p in positions(world, period)] == [255]
+    upper = positions(world, period, 1)
+    assert [(p.node, p.sold_wh, p.bought_wh) for p in upper] == [(256, 0, 3_000), (257, 2_000, 0)]
+
+
+def test_agree__where_a_period_nobody_cleared_keeps_its_positions__is_refused(
+    world: World,
+) -> None:
+    period = trading(world)
+    world.agree(offer(period))
+    schedule = world.market.schedule
+    ring = schedule.price_horizon_s // schedule.length_s + 2
+    later = period + ring
+    world.warp(schedule.price_deadline(later))
+    call = agree_call(world, offer(later, nonce=1))
+    refused("Book.PeriodUncleared", call, world.stranger, period)
+    world.keeper.clear(period)
+    world.chain.send(world.stranger, call)
+    assert [p.sold_wh for p in positions(world, later)] == [10_000, 0]
+
+
+def test_constructor__schedule_out_of_order__is_refused(world: World) -> None:
+    at = world.market.deployment.addresses
+    schedule = (*_schedule(world.market)[:4], 0, *_schedule(world.market)[5:])
+    rooms = [at[name] for name in ("Registry", "Vault", "Oracle", "Master")]
+    made = factory(world, "Book").constructor(schedule, *rooms)
+    refused("Book.ScheduleOutOfOrder", made, world.stranger, schedule)
+
+
+def _schedule(market: Market) -> tuple[int, ...]:
+    return tuple(market.chain.read(market.master.functions.schedule()))
