@@ -9,7 +9,7 @@ import {Leg} from "../types/Types.sol";
 
 /// @title Slave contract 1: who compensates a shortage, at the compensation price (Peng, Table I)
 interface ISubordinate_one {
-    /// @notice Shortages bought reserve nodes' surplus at P_c. `shares` packs node (4 bytes), whether it supplied (1) and Wh (5).
+    /// @notice Shortages bought reserve nodes' surplus at P_c. `shares` packs node (4 bytes), whether it supplied (1) and Wh (6).
     event Compensated(uint32 indexed period, uint16 indexed version, bytes shares);
 
     /// @notice Only the `Master` calls for a settlement.

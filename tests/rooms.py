@@ -1,0 +1,366 @@
+"""A real `Master`, its slaves and a real `Vault` among mock rooms, over bare JSON-RPC.
+
+Made for thousands of random periods: every call is one request, and what a period does to the chain
+is undone before the next one.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from eth_abi.abi import decode, encode
+from eth_utils.abi import collapse_if_tuple
+from eth_utils.address import to_canonical_address
+from eth_utils.crypto import keccak
+
+from market.contracts import artifact
+from market.devnet import Anvil
+from market.packing import pack_positions, pack_readings, root_of
+from market.prices import PeriodPrices
+from market.schedule import Schedule
+from market.settlement import Transfer
+from market.types import MeterReading, Position
+
+ARTIFACTS = Path(__file__).parent / "artifacts"
+
+SCHEDULE = Schedule(
+    epoch_s=1_800_000_000,
+    length_s=10_000,
+    price_horizon_s=3_000,
+    price_lead_s=2_000,
+    gate_lead_s=1_000,
+    round_length_s=100,
+    settle_deadline_s=5_000,
+    window_s=100_000,
+)
+PERIOD = 2
+
+_JOB_WORDS = 40
+_BUCKETS = "(bytes32[],bytes32[],bytes32[])", "(bytes,bytes,bytes)[]"
+_NET_BITS = 112
+
+
+class CallRefused(AssertionError):
+    """A contract refused a call that must succeed."""
+
+
+@dataclass(frozen=True)
+class Balance:
+    """What the vault says of a node, micro-yuan."""
+
+    free_uyuan: int
+    locked_uyuan: int
+    in_debt: bool
+    debt_uyuan: int
+    claims_uyuan: int
+    held_uyuan: int
+
+
+@dataclass(frozen=True)
+class Moved:
+    """A word of the vault's `Settled`: a transfer, and whether money was held before."""
+
+    transfer: Transfer
+    was_held: bool
+
+
+@dataclass(frozen=True)
+class Settled:
+    """`PeriodSettled`: version, whether it is final, and the lines in the contract's order."""
+
+    version: int
+    final: bool
+    lines: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Shares:
+    """A slave's event: its name, and node, whether it supplied, and Wh of every share."""
+
+    leg: str
+    version: int
+    shares: tuple[tuple[int, bool, int], ...]
+
+
+@dataclass(frozen=True)
+class Continued:
+    """The job of a settlement that paused, as it goes back into the next call."""
+
+    job: bytes
+
+    @property
+    def at(self) -> tuple[int, int]:
+        """Pass and next bucket."""
+        return int.from_bytes(self.job[32:64], "big"), int.from_bytes(self.job[64:96], "big")
+
+
+Event = Settled | Shares | Continued | tuple[Moved, ...]
+
+
+class Rooms:
+    """The contracts and their chain."""
+
+    def __init__(self, url: str) -> None:
+        """Deploy everything on a fresh chain."""
+        host, port = url.removeprefix("http://").split(":")
+        self._connection = http.client.HTTPConnection(host, int(port), timeout=60)
+        self._sender = self.rpc("eth_accounts")[0]
+        master_at = _created(self._sender, 4)
+        self.mocks = self._deploy(_code("MockRooms"))
+        self._one = self._deploy(_with_arguments("Subordinate_one", [master_at]))
+        self._two = self._deploy(_with_arguments("Subordinate_two", [master_at]))
+        # The mocks are the vault's token, registry and book.
+        rooms = [self.mocks] * 3
+        self.vault = self._deploy(_with_arguments("Vault", [*rooms, master_at]))
+        s = SCHEDULE
+        times = (
+            *(s.epoch_s, s.length_s, s.price_horizon_s, s.price_lead_s, s.gate_lead_s),
+            *(s.round_length_s, s.settle_deadline_s, s.window_s),
+        )
+        addresses = (*rooms, self.vault, self._one, self._two)
+        self.master = self._deploy(_with_arguments("Master", [times, addresses]))
+        assert self.master == master_at
+        self._snapshot = self.rpc("evm_snapshot")
+
+    def rpc(self, method: str, *params: object) -> Any:  # noqa: ANN401
+        """Call one JSON-RPC method over the connection that stays open."""
+        body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params})
+        self._connection.request("POST", "/", body, {"Content-Type": "application/json"})
+        answer = json.loads(self._connection.getresponse().read())
+        if "error" in answer:
+            raise CallRefused(f"{method}: {answer['error']}")
+        return answer["result"]
+
+    def reset(self) -> None:
+        """Forget everything since the deployment."""
+        self.rpc("evm_revert", self._snapshot)
+        self._snapshot = self.rpc("evm_snapshot")
+
+    def warp(self, instant_s: int) -> None:
+        """Set the time of the next block."""
+        self.rpc("evm_setNextBlockTimestamp", instant_s)
+
+    def arrange(
+        self,
+        prices: PeriodPrices,
+        positions: Sequence[Position],
+        holders: Sequence[tuple[int, int, int]],
+    ) -> None:
+        """Set the period up: prices, positions, and (node, free, locked) funds."""
+        p = prices
+        raw = (
+            *(p.feed_in_uyuan_per_kwh, p.selling_uyuan_per_kwh, p.planned_uyuan_per_kwh),
+            *(p.compensation_uyuan_per_kwh, p.retail_uyuan_per_kwh, p.fee_uyuan_per_kwh, 0, 1),
+        )
+        buckets = pack_positions(positions)
+        self._mock("arrange", self.vault, raw, buckets, holders)
+
+    def admit(self, node_count: int) -> None:
+        """Set the highest node id."""
+        self._mock("admit", node_count)
+
+    def report(self, readings: Sequence[MeterReading]) -> None:
+        """Accept the next report."""
+        self._mock("report", root_of(pack_readings(readings)))
+
+    def fund(self, node: int, amount_uyuan: int) -> None:
+        """Deposit for a node."""
+        self._mock("fund", self.vault, node, amount_uyuan)
+
+    def collect(self, nodes: Sequence[int]) -> None:
+        """Collect the funded claims of nodes."""
+        self._mock("collect", self.vault, nodes)
+
+    def look(self, nodes: Sequence[int]) -> tuple[list[Balance], tuple[int, ...]]:
+        """Return the balances of nodes, and claims that arose, were funded and were collected."""
+        selector, inputs, outputs = _method("MockRooms", "look")
+        data = selector + encode(inputs, [self.vault, PERIOD, nodes])
+        raw = decode(outputs, self._call(self.mocks, data))
+        return [Balance(*balance) for balance in raw[0]], tuple(raw[1:])
+
+    def clear(self, buckets: int) -> None:
+        """Fix the positions of some buckets."""
+        selector, inputs, _ = _method("Master", "clear")
+        self._send(self.master, selector + encode(inputs, [PERIOD, buckets]))
+
+    def period(self) -> tuple[int, int, int, bool]:
+        """Return the period's stage, buckets, version and whether it is flagged."""
+        selector, inputs, outputs = _method("Master", "periodOf")
+        stage, buckets, version, flagged = decode(
+            outputs, self._call(self.master, selector + encode(inputs, [PERIOD]))
+        )
+        return stage, buckets, version, flagged
+
+    def fresh_job(self) -> bytes:
+        """Return the job that begins a settlement."""
+        return PERIOD.to_bytes(32, "big") + bytes(32 * (_JOB_WORDS - 1))
+
+    def settle(self, job: bytes, buckets: Buckets, first: int, count: int) -> list[Event]:
+        """Settle a chunk of buckets; nothing happened if there is no event."""
+        words = [job[at : at + 32] for at in range(0, len(job), 32)]
+        arguments = [words, buckets.hashes(), buckets.chunk(first, count)]
+        selector = _method("Master", "settle")[0]
+        data = selector + encode([f"bytes32[{_JOB_WORDS}]", *_BUCKETS], arguments)
+        return [_event(log) for log in self._send(self.master, data)["logs"] if _is_told(log)]
+
+    def _mock(self, name: str, *arguments: object) -> None:
+        selector, inputs, _ = _method("MockRooms", name)
+        self._send(self.mocks, selector + encode(inputs, arguments))
+
+    def _send(self, to: str | None, data: bytes) -> dict[str, Any]:
+        # A fixed limit spares the estimate; it is the largest a transaction may have.
+        transaction = {"from": self._sender, "data": f"0x{data.hex()}", "gas": hex(2**24)}
+        if to is not None:
+            transaction["to"] = to
+        receipt: dict[str, Any] = self.rpc("eth_sendTransactionSync", transaction)
+        if receipt["status"] != "0x1":
+            self._call(to or "", data)
+            raise CallRefused("a transaction failed that succeeds as a call")
+        return receipt
+
+    def _call(self, to: str, data: bytes) -> bytes:
+        call = {"from": self._sender, "to": to, "data": f"0x{data.hex()}"}
+        return bytes.fromhex(self.rpc("eth_call", call, "latest")[2:])
+
+    def _deploy(self, code: bytes) -> str:
+        return str(self._send(None, code)["contractAddress"])
+
+
+@dataclass(frozen=True)
+class Buckets:
+    """The packed bytes a settlement needs, bucket by bucket."""
+
+    positions: list[bytes]
+    was: list[bytes]
+    now: list[bytes]
+
+    @property
+    def count(self) -> int:
+        """Buckets of a pass."""
+        return max(map(len, (self.positions, self.was, self.now)))
+
+    def hashes(self) -> tuple[list[bytes], ...]:
+        """Return the contract's `Hashes`."""
+        return tuple([keccak(b) for b in side] for side in (self.positions, self.was, self.now))
+
+    def chunk(self, first: int, count: int) -> list[tuple[bytes, ...]]:
+        """Return the contract's `Bucket`s from one on."""
+        sides = (self.positions, self.was, self.now)
+        return [
+            tuple(side[b] if b < len(side) else b"" for side in sides)
+            for b in range(first, min(first + count, self.count))
+        ]
+
+
+@contextmanager
+def new_rooms() -> Iterator[Rooms]:
+    """Start a chain with the contracts on it, and stop it in the end."""
+    with Anvil(genesis_timestamp=SCHEDULE.epoch_s) as anvil:
+        yield Rooms(anvil.url)
+
+
+def transfer_word(moved: Moved) -> int:
+    """Return the word the master hands the vault for a transfer."""
+    t = moved.transfer
+    flags = moved.was_held << 184 | t.flagged << 176
+    net: int = t.net_uyuan % 2**_NET_BITS
+    return t.node << 192 | flags | t.release_uyuan << _NET_BITS | net
+
+
+def _moved(word: int) -> Moved:
+    net = word % 2**_NET_BITS
+    moved = Moved(
+        Transfer(
+            node=word >> 192,
+            net_uyuan=net - (net >> (_NET_BITS - 1) << _NET_BITS),
+            release_uyuan=(word >> _NET_BITS) % 2**64,
+            flagged=bool(word >> 176 & 1),
+        ),
+        was_held=bool(word >> 184 & 1),
+    )
+    assert transfer_word(moved) == word
+    return moved
+
+
+def _topic(contract: str, event: str) -> str:
+    entry = next(e for e in artifact(contract).abi if e.get("name") == event)
+    types = ",".join(collapse_if_tuple(i) for i in entry["inputs"])
+    return f"0x{keccak(text=f'{event}({types})').hex()}"
+
+
+_SETTLED = _topic("Vault", "Settled")
+_PERIOD_SETTLED = _topic("Master", "PeriodSettled")
+_CONTINUED = _topic("Master", "Continued")
+_LEGS = {
+    _topic("Subordinate_one", "Compensated"): "compensation",
+    _topic("Subordinate_two", "Sold"): "selling",
+    _topic("Subordinate_two", "Balanced"): "balance",
+}
+
+
+def _is_told(log: dict[str, Any]) -> bool:
+    return log["topics"][0] in (_SETTLED, _PERIOD_SETTLED, _CONTINUED, *_LEGS)
+
+
+def _event(log: dict[str, Any]) -> Event:
+    topic, data = log["topics"][0], bytes.fromhex(log["data"][2:])
+    if topic == _CONTINUED:
+        return Continued(data)
+    if topic == _SETTLED:
+        return tuple(_moved(word) for word in decode(["uint256[]"], data)[0])
+    version = int(log["topics"][2], 16)
+    if topic == _PERIOD_SETTLED:
+        final, *lines = decode(["bool", *["uint256"] * 7, "int256"], data)
+        return Settled(version, final, tuple(lines))
+    (records,) = decode(["bytes"], data)
+    shares = tuple(
+        (
+            int.from_bytes(records[at : at + 4], "big"),
+            bool(records[at + 4]),
+            int.from_bytes(records[at + 5 : at + 11], "big"),
+        )
+        for at in range(0, len(records), 11)
+    )
+    return Shares(_LEGS[topic], version, shares)
+
+
+def _abi(name: str) -> list[dict[str, Any]]:
+    file = ARTIFACTS / f"{name}.json"
+    if not file.exists():
+        return artifact(name).abi
+    abi: list[dict[str, Any]] = json.loads(file.read_text())["abi"]
+    return abi
+
+
+def _code(name: str) -> bytes:
+    code: str = json.loads((ARTIFACTS / f"{name}.json").read_text())["bytecode"]
+    return bytes.fromhex(code[2:])
+
+
+def _with_arguments(name: str, arguments: list[Any]) -> bytes:
+    constructor = next(e for e in artifact(name).abi if e["type"] == "constructor")
+    types = [collapse_if_tuple(i) for i in constructor["inputs"]]
+    return artifact(name).bytecode + encode(types, arguments)
+
+
+@cache
+def _method(contract: str, name: str) -> tuple[bytes, list[str], list[str]]:
+    """Return a method's selector, and the types it takes and returns."""
+    entry = next(e for e in _abi(contract) if e.get("name") == name and e["type"] == "function")
+    inputs = [collapse_if_tuple(i) for i in entry["inputs"]]
+    outputs = [collapse_if_tuple(o) for o in entry["outputs"]]
+    return keccak(text=f"{name}({','.join(inputs)})")[:4], inputs, outputs
+
+
+def _created(sender: str, nonce: int) -> str:
+    """Return where an account's contract of a nonce below 128 will stand."""
+    # RLP of the list (address, nonce), whose lengths are known.
+    packed = b"\xd6\x94" + to_canonical_address(sender) + bytes([nonce or 0x80])
+    return f"0x{keccak(packed)[12:].hex()}"
