@@ -17,8 +17,10 @@ from typing import Any
 
 from eth_abi.abi import decode, encode
 from eth_utils.abi import collapse_if_tuple
-from eth_utils.address import to_canonical_address
+from eth_utils.address import to_checksum_address
 from eth_utils.crypto import keccak
+from web3.types import Nonce
+from web3.utils import get_create_address
 
 from market.contracts import artifact
 from market.devnet import Anvil
@@ -112,7 +114,8 @@ class Rooms:
         host, port = url.removeprefix("http://").split(":")
         self._connection = http.client.HTTPConnection(host, int(port), timeout=60)
         self._sender = self.rpc("eth_accounts")[0]
-        master_at = _created(self._sender, 4)
+        # The slaves and the vault need the master's address, and the master theirs.
+        master_at = get_create_address(to_checksum_address(self._sender), Nonce(4)).lower()
         self.mocks = self._deploy(_code("MockRooms"))
         self._one = self._deploy(_with_arguments("Subordinate_one", [master_at]))
         self._two = self._deploy(_with_arguments("Subordinate_two", [master_at]))
@@ -357,10 +360,3 @@ def _method(contract: str, name: str) -> tuple[bytes, list[str], list[str]]:
     inputs = [collapse_if_tuple(i) for i in entry["inputs"]]
     outputs = [collapse_if_tuple(o) for o in entry["outputs"]]
     return keccak(text=f"{name}({','.join(inputs)})")[:4], inputs, outputs
-
-
-def _created(sender: str, nonce: int) -> str:
-    """Return where an account's contract of a nonce below 128 will stand."""
-    # RLP of the list (address, nonce), whose lengths are known.
-    packed = b"\xd6\x94" + to_canonical_address(sender) + bytes([nonce or 0x80])
-    return f"0x{keccak(packed)[12:].hex()}"
