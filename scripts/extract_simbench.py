@@ -1,14 +1,14 @@
-"""Make `data/simbench-rural1/` from the SimBench data set.
+"""Make `data/simbench-rural1/` and `data/simbench-rural3/` from the SimBench data set.
 
-SimBench is heavy (381 MB installed) and no dependency of this project. To make the extract
+SimBench is heavy (381 MB installed) and no dependency of this project. To make an extract
 again, give it an environment of its own:
 
     python3 -m venv /tmp/simbench-venv
     /tmp/simbench-venv/bin/pip install simbench==1.6.3
-    /tmp/simbench-venv/bin/python scripts/extract_simbench.py --out data/simbench-rural1
+    /tmp/simbench-venv/bin/python scripts/extract_simbench.py rural1
 
 It takes about a minute, most of it for the AC power flow whose result it prints day by day.
-Written are `grid.json`, `meters.csv` and `profiles.csv.gz`; their README explains them.
+Written are the grid, `meters.csv` and `profiles.csv.gz`; their README explains them.
 """
 
 import argparse
@@ -27,9 +27,7 @@ from typing import Any, TypeAlias
 Net: TypeAlias = Any
 Tables: TypeAlias = dict[Any, Any]
 
-CODE = "1-LV-rural1--2-no_sw"
-FIRST_LABEL = "18.07.2016 00:00"
-ROWS = 14 * 96
+ROWS_PER_DAY = 96
 ROWS_PER_HOUR = 4
 CAPACITY_STEP_W = 100
 TRAFO_KEYS = (
@@ -42,6 +40,23 @@ TRAFO_KEYS = (
     "i0_percent",
     "shift_degree",
 )
+
+
+@dataclass(frozen=True)
+class Extract:
+    """What is taken from SimBench: a net, and its days from a label on."""
+
+    code: str
+    first_label: str
+    days: int
+    grid_file: str
+
+
+# Labels are local time and jump with the clock twice a year, rows do not. July has no jump.
+EXTRACTS = {
+    "rural1": Extract("1-LV-rural1--2-no_sw", "18.07.2016 00:00", 14, "grid.json"),
+    "rural3": Extract("1-LV-rural3--2-no_sw", "23.07.2016 00:00", 1, "grid.json.gz"),
+}
 
 
 @dataclass(frozen=True)
@@ -83,36 +98,54 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument(
-        "--out", type=Path, default=Path("data/simbench-rural1"), help="directory to write to"
-    )
-    out: Path = parser.parse_args().out
+    parser.add_argument("extract", choices=sorted(EXTRACTS), help="which grid")
+    parser.add_argument("--out", type=Path, help="directory (default: data/simbench-EXTRACT)")
+    given = parser.parse_args()
+    extract = EXTRACTS[given.extract]
+    out: Path = given.out or Path(f"data/simbench-{given.extract}")
     simbench = importlib.import_module("simbench")
-    net = simbench.get_simbench_net(CODE)
+    net = simbench.get_simbench_net(extract.code)
     # Without it pandapower 3 ignores the tap position, an error of 2.5 % in every voltage.
     net.trafo["tap_changer_type"] = "Ratio"
+    _refuse_what_is_not_extracted(net)
     power = simbench.get_absolute_values(net, profiles_instead_of_study_cases=True)
-    # Labels are local time and jump with the clock twice a year, rows do not. July has no jump.
     labels = net.profiles["load"]["time"].tolist()
-    first = labels.index(FIRST_LABEL)
-    rows = range(first, first + ROWS)
+    first = labels.index(extract.first_label)
+    rows = range(first, first + extract.days * ROWS_PER_DAY)
 
     meters = [meter for kind in KINDS for meter in _meters(net, power, kind, rows)]
     out.mkdir(parents=True, exist_ok=True)
-    (out / "grid.json").write_text(json.dumps(_grid(net, meters, first), indent=1) + "\n")
+    grid = json.dumps(_grid(net, extract.code, meters, first), indent=1) + "\n"
+    _write(out / extract.grid_file, grid)
     _write_meters(out / "meters.csv", meters)
     _write_profiles(out / "profiles.csv.gz", meters)
-    print(f"{len(meters)} meters, rows {first} to {first + ROWS - 1} of SimBench's year")
+    print(f"{len(meters)} meters, rows {first} to {rows[-1]} of SimBench's year")
     _print_days(net, power, rows, labels)
+
+
+def _refuse_what_is_not_extracted(net: Net) -> None:
+    """Stop if the net has an electrical property which the grid file has no place for."""
+    lines, trafos = net.line, net.trafo
+    plain = (
+        len(trafos) == len(net.ext_grid) == 1
+        and len(net.switch) == 0
+        and not trafos.tap_step_degree.any()
+        and all((table.parallel == 1).all() for table in (lines, trafos))
+        and all((table.df == 1).all() for table in (lines, trafos))
+        and all(table.in_service.all() for table in (net.bus, lines, trafos, net.ext_grid))
+        and not lines.g_us_per_km.any()
+    )
+    if not plain:
+        raise SystemExit("this net has switches, parallel, derated or idle elements: extend _grid")
 
 
 def _meters(net: Net, power: Tables, kind: Kind, rows: range) -> Iterator[Meter]:
     table, year_mw = net[kind.table], power[(kind.table, "p_mw")]
     for index in sorted(table.index, key=lambda i: int(table.name[i].split()[-1])):
         watts = year_mw[index] * 1e6 * (-1 if kind.table == "storage" else 1)
-        if watts.min() < 0:
+        # Energy of a quarter hour, to the nearest Wh: a fraction of a watt is noise of the profile.
+        if round(watts.min() / ROWS_PER_HOUR) < 0:
             raise SystemExit(f"{table.name[index]} changes direction, this script knows only one")
-        # Energy of a quarter hour, to the nearest Wh.
         energy_wh = [round(watts[row] / ROWS_PER_HOUR) for row in rows]
         # Rating or peak of the year, rounded up: no reading may exceed its capacity.
         bound_w = max(table.sn_mva[index] * 1e6, watts.max(), ROWS_PER_HOUR * max(energy_wh))
@@ -132,11 +165,11 @@ def _meters(net: Net, power: Tables, kind: Kind, rows: range) -> Iterator[Meter]
         )
 
 
-def _grid(net: Net, meters: list[Meter], first: int) -> dict[str, Any]:
+def _grid(net: Net, code: str, meters: list[Meter], first: int) -> dict[str, Any]:
     lines, trafo, feed = net.line, net.trafo.iloc[0], net.ext_grid.iloc[0]
     vn_v = {int(bus): round(net.bus.vn_kv[bus] * 1000) for bus in net.bus.index}
     return {
-        "net": CODE,
+        "net": code,
         "source": "SimBench, https://simbench.net; ODbL 1.0, see README.md",
         "first_row_of_year": first,
         "buses": [
@@ -198,15 +231,20 @@ def _write_profiles(path: Path, meters: list[Meter]) -> None:
     for meter in meters:
         pairs = zip(meter.import_wh, meter.export_wh, strict=True)
         writer.writerows((meter.meter, row, *pair) for row, pair in enumerate(pairs))
-    # Without a time stamp the same rows give the same file.
-    path.write_bytes(gzip.compress(text.getvalue().encode(), mtime=0))
+    _write(path, text.getvalue())
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a text, compressed if its name says so; without a time stamp, so that it repeats."""
+    content = text.encode()
+    path.write_bytes(gzip.compress(content, mtime=0) if path.suffix == ".gz" else content)
 
 
 def _print_days(net: Net, power: Tables, rows: range, labels: list[str]) -> None:
     pandapower = importlib.import_module("pandapower")
     print("day         trafo %  quarters > 100 %  line %  vm min  vm max  import kWh  export kWh")
-    for day in range(ROWS // 96):
-        steps = rows[day * 96 : (day + 1) * 96]
+    for start in range(0, len(rows), ROWS_PER_DAY):
+        steps = rows[start : start + ROWS_PER_DAY]
         trafo, line, low, high = [], [], [], []
         for row in steps:
             for (table, column), values in power.items():
