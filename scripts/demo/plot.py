@@ -47,16 +47,19 @@ def plot_day(day: Figures, title: str, subtitle: str, path: Path) -> None:
         "axes.axisbelow": True,
     }
     with rc_context(style):
-        figure = Figure(figsize=(10.5, 9.2))
+        figure = Figure(figsize=(10.5, 10.6))
         FigureCanvasAgg(figure)
-        prices, energy, legs = figure.subplots(
-            3, 1, sharex=True, gridspec_kw={"height_ratios": [1.0, 1.15, 1.25]}
+        prices, fed_in, drawn, legs = figure.subplots(
+            4, 1, sharex=True, gridspec_kw={"height_ratios": [1.0, 0.85, 0.85, 1.3]}
         )
-        figure.subplots_adjust(left=0.075, right=0.815, top=0.875, bottom=0.055, hspace=0.24)
-        figure.text(0.075, 0.963, title, fontsize=15, fontweight="bold")
-        figure.text(0.075, 0.936, subtitle, fontsize=9.5, color=MUTED)
+        figure.subplots_adjust(left=0.075, right=0.815, top=0.89, bottom=0.045, hspace=0.27)
+        figure.text(0.075, 0.967, title, fontsize=15, fontweight="bold")
+        figure.text(0.075, 0.944, subtitle, fontsize=9.5, color=MUTED)
         _prices(prices, day)
-        _energy(energy, day)
+        exports = (lambda e: e.export_wh), (lambda e: e.forecast_export_wh)
+        imports = (lambda e: e.import_wh), (lambda e: e.forecast_import_wh)
+        _energy(fed_in, day, "Fed in by PV and storages", AMBER, *exports)
+        _energy(drawn, day, "Drawn by households", BLUE, *imports)
         _legs(legs, day)
         hours = len(day.periods) * _HOURS_PER_PERIOD
         step = 3 if hours > 8 else 1
@@ -76,14 +79,14 @@ def _series(day: Figures, value: Callable[[Energy], int]) -> list[float]:
 
 
 def _prices(axes: Axes, day: Figures) -> None:
-    _dress(axes, "Prices", "yuan / kWh")
+    _dress(axes, "Prices", "yuan/kWh")
     all_prices = [p.page.prices for p in day.periods]
     ends: list[tuple[float, str, str]] = []
     for name, label, colour, width in (
         ("retail_uyuan_per_kwh", "retail", SLATE, 1.2),
-        ("compensation_uyuan_per_kwh", "compensation P_c", BLUE, 1.8),
-        ("planned_uyuan_per_kwh", "planned P_p", RED, 2.4),
-        ("selling_uyuan_per_kwh", "selling P_s", GREEN, 1.8),
+        ("compensation_uyuan_per_kwh", "compensation $P_c$", BLUE, 1.8),
+        ("planned_uyuan_per_kwh", "planned $P_p$", RED, 2.4),
+        ("selling_uyuan_per_kwh", "selling $P_s$", GREEN, 1.8),
         ("feed_in_uyuan_per_kwh", "feed-in", SLATE, 1.2),
     ):
         values = [getattr(prices, name) / YUAN for prices in all_prices]
@@ -93,38 +96,27 @@ def _prices(axes: Axes, day: Figures) -> None:
     _name_ends(axes, ends)
 
 
-def _energy(axes: Axes, day: Figures) -> None:
-    _dress(axes, "Expected and metered", "kW, mean of the quarter hour")
-    edges, labels = _edges(day), []
-    for expected, metered, label, colour in (
-        (
-            lambda e: e.forecast_export_wh,
-            lambda e: e.export_wh,
-            "fed in",
-            AMBER,
-        ),
-        (
-            lambda e: e.forecast_import_wh,
-            lambda e: e.import_wh,
-            "drawn",
-            BLUE,
-        ),
-    ):
-        actual = _series(day, metered)
-        axes.stairs(actual, edges, fill=True, color=colour, alpha=0.28)
-        labels.append(axes.stairs(actual, edges, baseline=None, color=colour, linewidth=1.8))
-        labels[-1].set_label(f"{label}, metered")
-        forecast = _series(day, expected)
-        labels.append(
-            axes.stairs(
-                forecast, edges, baseline=None, color=colour, linewidth=1.4, linestyle=(0, (2, 1.5))
-            )
-        )
-        labels[-1].set_label(f"{label}, forecast\n(yesterday's)")
-    agreed = axes.stairs(
-        _series(day, lambda e: e.agreed_sold_wh), edges, baseline=None, color=INK, linewidth=1.5
+def _energy(
+    axes: Axes,
+    day: Figures,
+    title: str,
+    colour: str,
+    metered: Callable[[Energy], int],
+    expected: Callable[[Energy], int],
+) -> None:
+    _dress(axes, title, "kW")
+    edges, actual = _edges(day), _series(day, metered)
+    axes.stairs(actual, edges, fill=True, color=colour, alpha=0.25)
+    axes.stairs(actual, edges, baseline=None, color=colour, linewidth=1.8, label="metered")
+    forecast = _series(day, expected)
+    label = "expected: yesterday's\nsame quarter hour"
+    dashes = (0, (2, 1.4))
+    axes.stairs(
+        forecast, edges, baseline=None, color=MUTED, linewidth=1.3, linestyle=dashes, label=label
     )
-    agreed.set_label("agreed between\nneighbours")
+    agreed = _series(day, lambda e: e.agreed_sold_wh)
+    label = "agreed between\nneighbours"
+    axes.stairs(agreed, edges, baseline=None, color=INK, linewidth=1.5, label=label)
     axes.set_ylim(0, None)
     _legend(axes)
 
@@ -134,8 +126,8 @@ def _legs(axes: Axes, day: Figures) -> None:
     edges = _edges(day)
     inner: Sequence[tuple[Callable[[Energy], int], str, str]] = (
         (lambda e: e.agreed_sold_wh, "agreed plan", GREEN),
-        (lambda e: e.compensated_wh, "compensation at P_c", BLUE),
-        (lambda e: e.surplus_sold_wh, "surplus sold at P_s", TEAL),
+        (lambda e: e.compensated_wh, "compensation at $P_c$", BLUE),
+        (lambda e: e.surplus_sold_wh, "surplus sold at $P_s$", TEAL),
         (lambda e: e.balanced_wh, "local balance", AMBER),
         (lambda e: e.grid_sold_wh, "sold to the grid", SLATE),
     )

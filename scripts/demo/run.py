@@ -26,7 +26,7 @@ from scripts.demo.figures import Figures, figures
 from scripts.demo.gas import costs
 from scripts.demo.ledger import Ledger
 from scripts.demo.orders import OrderDesk
-from scripts.demo.people import FUNDED, SEATS, People
+from scripts.demo.people import FUNDED, People
 from scripts.demo.plot import plot_day
 from scripts.demo.show import Advance, Show
 from scripts.demo.stage import Stage
@@ -109,19 +109,19 @@ class Demo:
             self._write_inputs()
             seats = (self._committee_folder, anvil.url, self._deployment, people.seats)
             committee = stack.enter_context(Committee(*seats))
-            with show.phase(f"{len(self._nodes)} members admitted, their money deposited"):
+            with show.phase("Members admitted, money deposited") as advance:
                 stage.admit(self._nodes, meter_key)
                 stage.publish_benchmark(self._day.periods.start)
                 stage.fund(self._nodes)
+                advance(0, f"{len(self._nodes)} members")
             return self._play(stage, committee)
 
     def _play(self, stage: Stage, committee: Committee) -> bool:
         show, periods = self._show, self._day.periods
         ledger, desk = Ledger(stage.market), OrderDesk(stage.market, stage.people)
-        title = f"{SEATS} oracle processes vote the prices of {len(periods)} periods"
-        with show.phase(title) as advance:
+        with show.phase("Oracle processes vote the day's prices") as advance:
             stage.warp(self._schedule.start(periods.start) - ORDERS_LEAD_S)
-            advance(0, f"Peng's tariff, {self._weather} day expected")
+            advance(0, f"{self._weather} day expected")
             prices = self._await_prices(stage, committee)
         trades = self._place_orders(desk, prices)
         clockwork = Clockwork(stage, ledger, periods[-1], committee.check)
@@ -132,6 +132,7 @@ class Demo:
             show.console.print(summary.story_table(outcomes))
         with show.phase(f"{self._date()}, quarter hour by quarter hour", len(periods)) as advance:
             clockwork.play(periods, self._told(ledger, advance))
+            advance(0, f"{len(periods)} periods settled")
         return self._sum_up(stage, ledger, trades, outcomes)
 
     def _await_prices(self, stage: Stage, committee: Committee) -> dict[int, PeriodPrices]:
@@ -161,6 +162,7 @@ class Demo:
     def _tell_story(self, clockwork: Clockwork, ledger: Ledger) -> list[story.Outcome]:
         with self._show.phase("The paper's story", len(STORY_PERIODS)) as advance:
             clockwork.play(STORY_PERIODS, self._told(ledger, advance))
+            advance(0, f"{len(STORY_PERIODS)} periods settled")
         return [
             story.outcome(case, ledger.read(period))
             for period, case in zip(STORY_PERIODS, story.CASES, strict=True)
@@ -170,12 +172,12 @@ class Demo:
         agreements = self._day.agreements(desk, prices)
         declarations = self._day.declarations()
         total = len(agreements) + len(declarations)
-        with self._show.phase("Agreements signed by both sides and placed", total) as advance:
+        with self._show.phase("Agreements signed and placed", total) as advance:
             if self._plan.story:
                 story.place(desk)
             desk.place(agreements, lambda count: advance(count, ""))
             desk.declare(declarations, lambda count: advance(count, ""))
-            advance(0, f"{len(agreements):,} agreements, {len(declarations):,} declarations")
+            advance(0, f"{len(agreements):,} agreements")
         return Counter(agreement.period for agreement in agreements)
 
     def _told(self, ledger: Ledger, advance: Advance) -> Callable[[int], None]:
@@ -212,9 +214,11 @@ class Demo:
         recomputed = len(pages) - len({period for period, _ in differences})
         parts: list[RenderableType] = [
             *([summary.story_table(outcomes)] if outcomes else []),
-            summary.energy_table(day),
             summary.node_table(day),
-            summary.gas_table(gas, trades.total() + len(outcomes)),
+            summary.side_by_side(
+                summary.energy_table(day),
+                summary.gas_table(gas, trades.total() + len(outcomes)),
+            ),
             summary.closing(
                 recomputed, len(pages), accounts, self._show.times, self._show.elapsed_s
             ),

@@ -63,8 +63,8 @@ class Show:
             yield advance
         self.times[title] = time.monotonic() - began
         line = Text.assemble(
-            ("\u2713 ", "green"), f"{title:<46}", (f"{self.times[title]:6.1f} s", "dim")
+            ("\u2713 ", "green"), f"{title:<43}", (f"{self.times[title]:6.1f} s", "dim")
         )
         if note:
             line.append(f"   {note}", "dim")
-        self.console.print(line)
+        self.console.print(line, no_wrap=True, overflow="ellipsis")

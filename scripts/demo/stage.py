@@ -8,7 +8,7 @@ from pathlib import Path
 
 from web3.contract.contract import ContractFunction
 
-from market.chain import POLL_S, Chain
+from market.chain import POLL_S, TX_GAS_LIMIT, Chain
 from market.deployment import Market, Terms, deploy
 from market.devnet import rpc
 from market.prices import Benchmark
@@ -42,6 +42,7 @@ class Stage:
         self.url = url
         self.market = market
         self.people = people
+        self._grid_nonce = market.chain.nonce(people.grid.address)
 
     @classmethod
     def build(cls, url: str, people: People, schedule: Schedule, path: Path) -> Stage:
@@ -139,4 +140,6 @@ class Stage:
             time.sleep(POLL_S)
 
     def _as_grid(self, call: ContractFunction) -> None:
-        self.market.chain.send(self.people.grid, call)
+        """Send as the grid company; asking for gas and nonce would take longer than sending."""
+        self.market.chain.send(self.people.grid, call, gas=TX_GAS_LIMIT, nonce=self._grid_nonce)
+        self._grid_nonce += 1

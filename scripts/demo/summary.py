@@ -6,7 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from rich import box
+from rich.columns import Columns
 from rich.console import Console, Group, RenderableType
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -95,9 +97,14 @@ def gas_table(costs: Sequence[Cost], trades: int) -> Table:
 
 def node_table(day: Figures) -> Table:
     """Show every node's day: energy, money, and what the market was worth to it."""
-    table = _table("Money, yuan: with the market, with the grid company only, and the difference")
+    table = _table("Money, yuan: with the market, alone with the grid company, saving")
     for column in ("node", "drawn", "fed in", "agreed", "inside", "grid", "net", "alone", "saving"):
-        table.add_column(column, justify="left" if column == "node" else "right")
+        table.add_column(column, justify="left" if column == "node" else "right", no_wrap=True)
+    table.caption = (
+        "Energy in kWh. agreed: sold or bought ahead; inside: compensated, sold or balanced among "
+        "neighbours; a node counts both directions, the sum each kWh once."
+    )
+    table.caption_justify = "left"
     for node in day.nodes:
         table.add_row(*_node_row(node))
     members = sum(n.net_uyuan for n in day.nodes)
@@ -105,7 +112,7 @@ def node_table(day: Figures) -> Table:
     t = day.total
     table.add_section()
     table.add_row(
-        "all members",
+        "all",
         kwh(t.import_wh),
         kwh(t.export_wh),
         kwh(t.agreed_sold_wh),
@@ -117,7 +124,7 @@ def node_table(day: Figures) -> Table:
         style="bold",
     )
     table.add_row(
-        *("grid company", "", "", "", "", ""),
+        *("utility", "", "", "", "", ""),
         yuan(day.grid_uyuan),
         yuan(day.grid_alone_uyuan),
         yuan(day.grid_uyuan - day.grid_alone_uyuan),
@@ -127,21 +134,33 @@ def node_table(day: Figures) -> Table:
 
 def closing(
     recomputed: int, periods: int, accounts: int, times: Mapping[str, float], elapsed_s: float
-) -> Text:
+) -> RenderableType:
     """Say what was checked and how long everything took."""
     equal = recomputed == periods
-    text = Text()
-    text.append("\u2713 " if equal else "\u2717 ", "bold green" if equal else "bold red")
-    text.append(f"{recomputed} of {periods} periods recomputed, bit for bit", "bold")
-    text.append(
-        "\n  Positions, readings and prices were read back from the chain and settled again by the "
-        f"reference model;\n  every transfer and named line is the same, and so are all {accounts} "
-        "balances in the vault.\n"
+    first = Text.assemble(
+        ("\u2713 ", "bold green") if equal else ("\u2717 ", "bold red"),
+        (f"{recomputed} of {periods} periods recomputed, bit for bit", "bold"),
     )
+    how = Text(
+        "Positions, readings and prices were read back from the chain and settled again by the "
+        "reference model; "
+    )
+    if equal:
+        how.append(
+            "every transfer and every named line is the same, and so are all "
+            f"{accounts} balances in the vault."
+        )
+    else:
+        how.append("the differences are listed below.")
     longest = sorted(times.items(), key=lambda item: -item[1])[:3]
-    spent = ", ".join(f"{title.lower()} {seconds:.0f} s" for title, seconds in longest)
-    text.append(f"  Wall time {elapsed_s:.0f} s ({spent}).", "dim")
-    return text
+    spent = "; ".join(f"{title} {seconds:.0f} s" for title, seconds in longest)
+    time = Text(f"Wall time {elapsed_s:.0f} s ({spent}).", "dim")
+    return Group(first, Padding(Group(how, time), (0, 0, 1, 2)))
+
+
+def side_by_side(*tables: Table) -> Columns:
+    """Show tables beside each other where there is room, else below each other."""
+    return Columns(tables, padding=(0, 4))
 
 
 def paths(files: Mapping[str, Path]) -> Table:
@@ -185,4 +204,5 @@ def _table(title: str) -> Table:
         box=box.SIMPLE_HEAD,
         header_style="dim",
         pad_edge=False,
+        padding=(0, 1, 0, 0),
     )
