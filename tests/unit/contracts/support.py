@@ -8,7 +8,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import pytest
 from eth_abi.abi import decode
 from eth_account import Account
 from eth_account.signers.local import LocalAccount
@@ -18,7 +17,7 @@ from eth_utils.address import to_checksum_address
 from eth_utils.crypto import keccak
 from web3.contract import Contract
 from web3.contract.contract import ContractConstructor, ContractFunction
-from web3.exceptions import ContractCustomError, ContractLogicError
+from web3.exceptions import ContractCustomError, ContractLogicError, Web3RPCError
 from web3.logs import DISCARD
 from web3.types import TxParams, TxReceipt, Wei
 
@@ -56,24 +55,38 @@ def refused(
         value_wei: Money sent along.
         gas: Gas to try it with; plenty if not given.
     """
+    data = refusal(call, sender, value_wei=value_wei, gas=gas)
+    assert data is not None, f"{error} was expected, but the call went through"
+    assert named(error, data) == plain(values)
+
+
+def refusal(
+    call: ContractFunction | ContractConstructor,
+    sender: LocalAccount | str,
+    *,
+    value_wei: int = 0,
+    gas: int | None = None,
+) -> bytes | None:
+    """Return the data a call is refused with as of the latest block, None if it goes through."""
     tx: TxParams = {"from": address_of(sender), "value": Wei(value_wei)}
     if gas is not None:
         tx["gas"] = gas
-    with pytest.raises((ContractLogicError, ContractCustomError)) as caught:
+    try:
         call.call(tx) if isinstance(call, ContractFunction) else call.estimate_gas(tx)
-    data = getattr(caught.value, "data", None)
-    assert isinstance(data, str), f"{error} was expected, not {caught.value}"
-    assert named(error, bytes.fromhex(data[2:])) == plain(values)
+    except (ContractLogicError, ContractCustomError, Web3RPCError) as exc:
+        data = getattr(exc, "data", None)
+        return bytes.fromhex(data[2:]) if isinstance(data, str) else b""
+    return None
 
 
-def named(error: str, data: bytes) -> object:
+def named(error: str, data: bytes) -> tuple[Any, ...]:
     """Return the values in revert data that must be of this `Contract.Error`."""
     contract, _, name = error.partition(".")
     found = errors_of(contract)
     assert name in found, f"{contract} declares no error {name}"
     item = found[name]
     assert data[:4] == selector(item), f"{error} was expected, not 0x{data.hex()}"
-    return plain(decode([collapse_if_tuple(i) for i in item["inputs"]], data[4:]))
+    return tuple(plain(v) for v in decode([collapse_if_tuple(i) for i in item["inputs"]], data[4:]))
 
 
 def accepted(call: ContractFunction, sender: LocalAccount | str) -> Any:  # noqa: ANN401

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
+from web3.contract.contract import ContractFunction
 
 from market.deployment import Market
 from market.messages import Agreement, Declaration, Domain
@@ -42,7 +43,7 @@ def signed(
     agreement: Agreement,
     change: Callable[[bytes], bytes] = lambda signature: signature,
     domain: Domain | None = None,
-) -> object:
+) -> ContractFunction:
     """Return the placing of an agreement whose seller's signature was tampered with."""
     here = world.market.domain
     seller = agreement.sign(world.owner(agreement.seller), domain or here)
@@ -92,12 +93,12 @@ def test_agree__with_damaged_signature__is_refused(
     world: World, change: Callable[[bytes], bytes]
 ) -> None:
     call = signed(world, offer(trading(world)), change)
-    refused("Book.NotSigned", call, world.stranger, 1, world.owner(1).address)  # type: ignore[arg-type]
+    refused("Book.NotSigned", call, world.stranger, 1, world.owner(1).address)
 
 
 def test_agree__with_compact_signature__is_accepted(world: World) -> None:
     call = signed(world, offer(trading(world)), compact)
-    accepted(call, world.stranger)  # type: ignore[arg-type]
+    accepted(call, world.stranger)
 
 
 @pytest.mark.parametrize(
@@ -112,7 +113,7 @@ def test_agree__signed_for_elsewhere__is_refused(
     world: World, change: Callable[[Domain], Domain]
 ) -> None:
     call = signed(world, offer(trading(world)), domain=change(world.market.domain))
-    refused("Book.NotSigned", call, world.stranger, 1, world.owner(1).address)  # type: ignore[arg-type]
+    refused("Book.NotSigned", call, world.stranger, 1, world.owner(1).address)
 
 
 def test_agree__naming_another_market__is_refused(world: World) -> None:
@@ -364,7 +365,7 @@ def test_agree_batch__with_bad_entries__places_the_good_and_names_the_bad(world:
     assert len(events(receipt, book, "Agreed")) == 1
     skipped = events(receipt, book, "Skipped")
     assert [e["index"] for e in skipped] == [1, 2]
-    assert named("Book.Expired", skipped[0]["reason"])[0] == 1  # type: ignore[index]
+    assert named("Book.Expired", skipped[0]["reason"])[0] == 1
     assert named("Book.NonceSpent", skipped[1]["reason"]) == (1, 0)
     assert [p.sold_wh for p in positions(world, period)] == [10_000, 0]
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 from eth_utils.address import to_checksum_address
+from web3.contract.contract import ContractConstructor
 
 from market.packing import pack_readings
 from tests.unit.contracts.support import events, factory, measured, refused
@@ -88,7 +91,7 @@ def test_rotate_seat__to_nobody_or_a_signer_with_a_seat__is_refused(
         refused("Oracle.BadSigner", rotate(seat, signer), world.grid, signer)
 
 
-def created_with(world: World, seats: list[str]) -> object:
+def created_with(world: World, seats: Sequence[str]) -> ContractConstructor:
     """Return the creation of an oracle with these seats."""
     chain, oracle = world.chain, world.market.oracle.functions
     return factory(world, "Oracle").constructor(
@@ -104,10 +107,24 @@ def created_with(world: World, seats: list[str]) -> object:
 def test_constructor__committee_too_small_or_large__is_refused(world: World, size: int) -> None:
     seats = [to_checksum_address(i.to_bytes(20, "big")) for i in range(1, size + 1)]
     call = created_with(world, seats)
-    refused("Oracle.CommitteeSize", call, world.stranger, size)  # type: ignore[arg-type]
+    refused("Oracle.CommitteeSize", call, world.stranger, size)
 
 
 def test_constructor__one_signer_on_two_seats__is_refused(world: World) -> None:
     twice = world.seats[0].address
     call = created_with(world, [twice, twice])
-    refused("Oracle.BadSigner", call, world.stranger, twice)  # type: ignore[arg-type]
+    refused("Oracle.BadSigner", call, world.stranger, twice)
+
+
+def test_constructor__schedule_out_of_order__is_refused(world: World) -> None:
+    oracle = world.market.oracle.functions
+    schedule = list(world.chain.read(oracle.schedule()))
+    schedule[1] = 0
+    call = factory(world, "Oracle").constructor(
+        tuple(schedule),
+        world.market.registry.address,
+        [seat.address for seat in world.seats],
+        world.chain.read(oracle.limits()),
+        world.chain.read(oracle.benchmarkOf(1)),
+    )
+    refused("Oracle.ScheduleOutOfOrder", call, world.stranger, schedule)

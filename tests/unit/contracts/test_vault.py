@@ -315,3 +315,12 @@ def test_pause__stops_orders_but_not_withdrawal_clearing_settlement(world: World
     margin = world.chain.read(world.market.master.functions.marginOf(1))
     world.chain.send(world.owner(1), world.market.vault.functions.withdraw(1, free - margin))
     assert world.balance(1) == (margin, 0)
+
+
+def test_lock_and_settle__by_anybody_but_their_rooms__are_refused(world: World) -> None:
+    world.join(1)
+    world.fund(1, YUAN)
+    vault = world.market.vault.functions
+    for who in (world.stranger, world.grid, world.owner(1)):
+        refused("Vault.NotBook", vault.lock(1, 1), who, who.address)
+        refused("Vault.NotMaster", vault.settle(1, []), who, who.address)
