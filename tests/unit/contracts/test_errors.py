@@ -22,8 +22,8 @@ UNREACHABLE = {
     "SafeERC20FailedOperation",
 }
 """OpenZeppelin's, in the interfaces but out of reach: no caller is the zero address, names are
-short constants, times fit 48 bits, `permit` takes its signature in parts and uses the owner's own nonce,
-and the market's token fails with errors of its own."""
+short constants, times fit 48 bits, `permit` takes its signature in parts and uses the owner's own
+nonce, and the market's token fails with errors of its own."""
 
 
 def asserted() -> set[str]:
