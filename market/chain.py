@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from json import JSONDecodeError
 from typing import Any, NoReturn, TypeVar
 
 from eth_account.signers.local import LocalAccount
@@ -113,7 +114,7 @@ class Chain:
         """Run a read and turn transport failures into `ChainUnreachable`."""
         try:
             return what()
-        except (RequestException, ConnectionError, TimeoutError) as exc:
+        except (RequestException, ConnectionError, TimeoutError, JSONDecodeError) as exc:
             raise ChainUnreachable(self.url, _short(exc)) from exc
 
     def raw(self, method: str, *params: object) -> Any:  # noqa: ANN401

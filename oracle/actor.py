@@ -10,7 +10,6 @@ from web3.contract.contract import ContractFunction
 from market.deployment import Market
 from market.keeper import CLEAR_BUCKETS, SETTLE_BUCKETS, settle_call
 from market.messages import Topic
-from market.prices import PeriodPrices
 from oracle import log
 from oracle.duties.situation import (
     Action,
@@ -23,6 +22,7 @@ from oracle.duties.situation import (
 )
 from oracle.follower import Head
 from oracle.journal import Journal, SignedVote
+from oracle.pricing import price_tuple
 from oracle.sender import Sender
 from oracle.view import View
 
@@ -60,10 +60,13 @@ class Actor:
         """
         if self._sender.holds(action.purpose, followed, head.at):
             return
-        prepared = self._prepare(action, view)
-        if prepared is not None:
+        with self._journal.atomic():
+            prepared = self._prepare(action, view)
+            if prepared is None:
+                return
             call, gas = prepared
-            self._sender.submit(action.purpose, call, gas, head)
+            tx = self._sender.sign(action.purpose, call, gas, head)
+        self._sender.send(tx, head)
 
     def _prepare(self, action: Action, view: View) -> tuple[ContractFunction, int] | None:
         """Journal what is said, and return the call that says it with a gas limit."""
@@ -113,17 +116,3 @@ class Actor:
             return None
         ballot = (self._seat, kept.support, kept.signature)
         return self._market.oracle.functions.vote(proposal.as_tuple(), [ballot]), CALL_GAS
-
-
-def price_tuple(p: PeriodPrices) -> tuple[int, ...]:
-    """Return the contract's `Prices` of a period; who decided is the contract's to say."""
-    return (
-        p.feed_in_uyuan_per_kwh,
-        p.selling_uyuan_per_kwh,
-        p.planned_uyuan_per_kwh,
-        p.compensation_uyuan_per_kwh,
-        p.retail_uyuan_per_kwh,
-        p.fee_uyuan_per_kwh,
-        p.clamp_flags,
-        0,
-    )

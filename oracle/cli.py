@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import signal
+import sqlite3
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
@@ -13,12 +15,13 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from market.chain import ChainError
+from market.chain import ChainError, ChainUnreachable
 from market.contracts import ArtifactError
 from oracle import log
-from oracle.config import ConfigError, load_config
+from oracle.config import ConfigError, NodeConfig, load_config
 from oracle.journal import Journal, JournalError
 from oracle.meters.source import SourceError
+from oracle.node import LONGEST_BACKOFF_S, Node
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -71,14 +74,15 @@ def run(
     """
     log.start(log_level)
     with _told():
-        from oracle.node import Node
-
-        node = Node(load_config(config))
+        settings = load_config(config)
+        stop = threading.Event()
         for name in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(name, lambda *_: node.stop())
-        node.sync()
+            signal.signal(name, lambda *_: stop.set())
+        node = _open_node(settings, stop)
+        if node is None:
+            return
         typer.echo(f"ready {node.summary}")
-        node.run()
+        node.run(stop)
 
 
 @app.command()
@@ -145,6 +149,21 @@ def verify(config: ConfigOption = Path("node.toml")) -> None:
             raise typer.Exit(1)
 
 
+def _open_node(settings: NodeConfig, stop: threading.Event) -> Node | None:
+    """Return a node that has caught up, waiting for the chain to answer; None if stopped first."""
+    pause_s = 1.0
+    while not stop.is_set():
+        try:
+            node = Node(settings)
+            node.sync()
+            return node
+        except ChainUnreachable as exc:
+            log.warning("chain fails", problem=exc, retry_in_s=pause_s)
+            stop.wait(pause_s)
+            pause_s = min(2 * pause_s, LONGEST_BACKOFF_S)
+    return None
+
+
 @contextmanager
 def _told() -> Iterator[None]:
     """Turn what a user can mend into one line and exit status 1."""
@@ -152,6 +171,10 @@ def _told() -> Iterator[None]:
         yield
     except (ConfigError, ChainError, JournalError, SourceError, ArtifactError) as exc:
         typer.echo(f"error: {exc}", err=True)
+        raise typer.Exit(1) from exc
+    except sqlite3.Error as exc:
+        problem = f"error: the journal fails ({exc}); check free space and file, then start again"
+        typer.echo(problem, err=True)
         raise typer.Exit(1) from exc
     except KeyboardInterrupt:
         raise typer.Exit(130) from None

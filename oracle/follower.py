@@ -9,8 +9,9 @@ from typing import Any
 from eth_abi.abi import decode
 from eth_utils.abi import collapse_if_tuple, event_abi_to_log_topic
 
+from market.chain import ChainError, ChainUnreachable
 from market.contracts import artifact
-from market.deployment import Market
+from market.deployment import Market, verify
 from oracle import log
 from oracle.journal import Event, Journal
 from oracle.view import FOLLOWED, View
@@ -56,6 +57,7 @@ class Follower:
         self._journal = journal
         self._confirmations = confirmations
         self._chunk_blocks = chunk_blocks
+        self._deployment = market.deployment
         self._birth = market.deployment.deployment_block
         self._addresses = [market.deployment.addresses[name] for name in CONTRACTS]
         self._kinds = _kinds()
@@ -80,6 +82,8 @@ class Follower:
 
         Raises:
             ChainUnreachable: If the endpoint does not answer; what was followed stays followed.
+            WrongChain: If the chain was reset.
+            DeploymentError: If the market is gone from it.
         """
         target = head.number - self._confirmations
         self._rewind_if_reorganised(head)
@@ -89,7 +93,16 @@ class Follower:
             end = head if last == head.number else self._header(last)
             if end is None:
                 return  # reorganised meanwhile; the next look tells
-            events, blocks = self._events(first, last)
+            try:
+                events, blocks = self._events(first, last)
+            except ChainUnreachable:
+                raise
+            except ChainError as exc:
+                if first == last:
+                    raise
+                self._chunk_blocks = max(1, (last - first + 1) // 2)
+                log.info("fewer blocks at once", blocks=self._chunk_blocks, problem=exc)
+                continue
             blocks[last] = end.hash
             self._journal.extend(events, blocks)
             self.view.apply(events)
@@ -104,15 +117,19 @@ class Follower:
             return
         if self._is_canonical(number, hash_):
             return
-        ancestor = self._birth
-        for known, known_hash in self._journal.known_blocks():
-            if self._is_canonical(known, known_hash):
-                ancestor = known
-                break
+        ancestor = self._common_ancestor()
         log.warning("reorganised", blocks=number - ancestor, back_to=ancestor)
         self._journal.rewind(ancestor)
         self.view = View()
         self.view.apply(self._journal.events())
+
+    def _common_ancestor(self) -> int:
+        for known, known_hash in self._journal.known_blocks():
+            if self._is_canonical(known, known_hash):
+                return known
+        # So much is gone that it may be another chain, or this one after a reset.
+        verify(self._chain, self._deployment)
+        return self._birth
 
     def _is_canonical(self, number: int, hash_: bytes) -> bool:
         header = self._header(number)

@@ -119,10 +119,12 @@ class Journal:
         self.path = path
         try:
             if read_only:
-                self._db = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
+                self._db = sqlite3.connect(
+                    f"file:{path}?mode=ro", uri=True, isolation_level=None
+                )
             else:
                 path.parent.mkdir(parents=True, exist_ok=True)
-                self._db = sqlite3.connect(path)
+                self._db = sqlite3.connect(path, isolation_level=None)
                 self._db.execute("PRAGMA journal_mode = WAL")
                 self._db.execute("PRAGMA synchronous = FULL")
                 self._db.executescript(_SCHEMA)
@@ -145,8 +147,12 @@ class Journal:
 
     @contextmanager
     def atomic(self) -> Iterator[None]:
-        """Write everything inside durably or not at all."""
+        """Write everything inside durably or not at all; inside another one, with that."""
+        if self._db.in_transaction:
+            yield
+            return
         with self._db:
+            self._db.execute("BEGIN")
             yield
 
     # -- whose journal this is

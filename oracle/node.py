@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import threading
 
-from market.chain import Chain, ChainUnreachable
-from market.deployment import Deployment, Market
+from market.chain import Chain, ChainError, ChainUnreachable, WrongChain
+from market.deployment import Deployment, DeploymentError, Market
 from oracle import log
 from oracle.actor import Actor
 from oracle.config import ConfigError, NodeConfig
@@ -67,10 +67,10 @@ class Node:
         self._prices = price_source(config.prices, self._schedule)
         self._sender = Sender(chain, account, self._journal)
         self._actor = Actor(market, config.seat, account, self._journal, self._sender)
-        self._stop = threading.Event()
         self._view = self._follower.view
         self._floor = self._first_period
         self._read_until = 0
+        self._incomplete: set[int] = set()
         self._reread = 0
 
     @property
@@ -78,40 +78,44 @@ class Node:
         """Who and where this node is, for its first line."""
         return f"seat={self._config.seat} signer={self._signer} block={self._follower.followed}"
 
-    def stop(self) -> None:
-        """Make `run` return soon; safe in a signal handler."""
-        self._stop.set()
-
     def sync(self) -> None:
         """Follow the chain to its head.
 
         Raises:
-            ConfigError: If the seat is not this key's, now or later.
+            ConfigError: If the seat is not, was not and will not be this key's.
         """
         self._head = self._follower.look()
         self._follow()
-        seats = self._view.seats(2**32 - 1)
-        if self._config.confirmations == 0 or seats:
-            self._check_seat(seats)
+        self._check_seat()
 
-    def run(self) -> None:
-        """Work until stopped."""
+    def run(self, stop: threading.Event) -> None:
+        """Work until stopped.
+
+        Args:
+            stop: Set it, in a signal handler if you like, and the node stops soon.
+
+        Raises:
+            WrongChain: If the chain was reset meanwhile.
+            DeploymentError: If the market is gone from it.
+        """
         seen, backoff_s = b"", 0.0
-        while not self._stop.is_set():
+        while not stop.is_set():
             try:
                 head = self._follower.look()
                 if head.hash != seen:
                     self._head = head
                     self._tick()
-                    seen = b"" if self._sender.paused else head.hash
+                    seen = b"" if self._sender.restless else head.hash
                 if backoff_s:
                     log.info("chain is back", block=head.number)
                 backoff_s = 0.0
-            except ChainUnreachable as exc:
+            except (WrongChain, DeploymentError):
+                raise
+            except ChainError as exc:
                 seen = b""
                 backoff_s = min(max(self._config.poll_s, 2 * backoff_s), LONGEST_BACKOFF_S)
-                log.warning("chain unreachable", problem=exc, retry_in_s=backoff_s)
-            self._stop.wait(backoff_s or self._config.poll_s)
+                log.warning("chain fails", problem=exc, retry_in_s=backoff_s)
+            stop.wait(backoff_s or self._config.poll_s)
         self._journal.close()
         log.info("stopped", seat=self._config.seat)
 
@@ -172,12 +176,12 @@ class Node:
             return
         fresh = [period for period in window if period > self._read_until]
         earlier = [period for period in window if period <= self._read_until]
-        incomplete = [p for p in earlier if not s.readings.is_complete(p, s.view.meters)]
-        for period in fresh:
+        incomplete = [period for period in earlier if period in self._incomplete]
+        again = self._in_turn(incomplete, REREAD_INCOMPLETE)
+        for period in (*fresh, *again, *self._in_turn(earlier, REREAD_COMPLETE)):
             s.readings.collect(period, s.now)
-        for periods, count in ((incomplete, REREAD_INCOMPLETE), (earlier, REREAD_COMPLETE)):
-            for period in self._in_turn(periods, count):
-                s.readings.collect(period, s.now)
+            complete = s.readings.is_complete(period, s.view.meters)
+            (self._incomplete.discard if complete else self._incomplete.add)(period)
         self._reread += 1
         self._read_until = max(self._read_until, window[-1])
         s.readings.forget(before=window[0])
@@ -189,14 +193,15 @@ class Node:
         first = self._reread * count
         return [periods[(first + i) % len(periods)] for i in range(count)]
 
-    def _check_seat(self, seats: list[str]) -> None:
-        seat = self._config.seat
-        if seat >= len(seats):
+    def _check_seat(self) -> None:
+        seat, signers = self._config.seat, self._view.signers(self._config.seat)
+        if self._view.committee_size and not signers:
             raise ConfigError(
-                f"seat = {seat}: the committee has {len(seats)} seats, give 0 to {len(seats) - 1}"
+                f"seat = {seat}: the committee has {self._view.committee_size} seats, "
+                f"give 0 to {self._view.committee_size - 1}"
             )
-        if seats[seat] != self._signer:
+        if signers and self._signer not in signers:
             raise ConfigError(
-                f"key: it is the key of {self._signer}, but seat {seat} is held by {seats[seat]}; "
+                f"key: it is the key of {self._signer}, but seat {seat} is held by {signers[-1]}; "
                 "give that account's key, or have the grid company rotate the seat"
             )

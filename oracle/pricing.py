@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Protocol
+
+from eth_abi.abi import encode
+from eth_utils.crypto import keccak
 
 from market.prices import Benchmark, PeriodPrices, PriceError, TradingPrices, clamp
 from market.schedule import Schedule
 from oracle.config import BenchmarkPrices, ConfigError, CsvPrices, PricesConfig, TariffPrices
 
 HOUR_S = 3_600
+
+_PRICES_TYPE = "(uint32,uint32,uint32,uint32,uint32,uint32,uint8,uint8)[]"
 
 COLUMNS = (
     "period",
@@ -117,3 +122,22 @@ def own_prices(source: PriceSource, benchmark: Benchmark, period: int) -> Period
     """Return the prices a node holds right for a period, clamped into the benchmark's band."""
     asked = source.trading(period)
     return PeriodPrices.from_benchmark(benchmark) if asked is None else clamp(asked, benchmark)[0]
+
+
+def price_tuple(p: PeriodPrices) -> tuple[int, ...]:
+    """Return the contract's `Prices` of a period; who decided is the contract's to say."""
+    return (
+        p.feed_in_uyuan_per_kwh,
+        p.selling_uyuan_per_kwh,
+        p.planned_uyuan_per_kwh,
+        p.compensation_uyuan_per_kwh,
+        p.retail_uyuan_per_kwh,
+        p.fee_uyuan_per_kwh,
+        p.clamp_flags,
+        0,
+    )
+
+
+def price_digest(prices: Sequence[PeriodPrices]) -> bytes:
+    """Return what a committee signs when it agrees on the prices of consecutive periods."""
+    return keccak(encode([_PRICES_TYPE], [[price_tuple(p) for p in prices]]))

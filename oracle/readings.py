@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from market.forecast import DAY_S
 from market.types import MeterReading, Quality
@@ -27,6 +28,7 @@ class OwnReadings:
         self._periods_per_week = WEEK_S // roster.period_s
         self._measured: dict[int, dict[str, Energies]] = {}
         self._history: dict[int, dict[str, Energies]] = {}
+        self._opinions: dict[int, tuple[int, Mapping[int, MeterReading]]] = {}
         self._told: set[str] = set()
 
     def collect(self, period: int, now_s: int) -> None:
@@ -41,6 +43,8 @@ class OwnReadings:
             return
         self._journal.add_readings(fresh, now_s)
         known.update({r.meter: (r.import_wh, r.export_wh) for r in fresh})
+        for changed in (period, period + self._periods_per_week):
+            self._opinions.pop(changed, None)
         log.debug("read", period=period, readings=len(fresh))
 
     def measured(self, period: int) -> dict[str, Energies]:
@@ -54,13 +58,16 @@ class OwnReadings:
         known = self.measured(period)
         return all(self._meter_of[key] in known for key in meters.values() if key in self._meter_of)
 
-    def opinion(self, period: int, meters: Mapping[int, bytes]) -> dict[int, MeterReading]:
+    def opinion(self, period: int, meters: Mapping[int, bytes]) -> Mapping[int, MeterReading]:
         """Return what this node would report: readings, profiles for silent meters, or nothing.
 
         Args:
             period: A closed period.
             meters: The registry's meters by node.
         """
+        made_for, made = self._opinions.get(period, (-1, {}))
+        if made_for == len(meters):
+            return made
         known = self.measured(period)
         opinion = {}
         for node, key in meters.items():
@@ -72,6 +79,7 @@ class OwnReadings:
                 opinion[node] = MeterReading(node, Quality.MEASURED, export_wh, import_wh)
             elif (substitute := self.substitute(period, node, key)) is not None:
                 opinion[node] = substitute
+        self._opinions[period] = len(meters), opinion
         return opinion
 
     def substitute(self, period: int, node: int, key: bytes) -> MeterReading | None:
@@ -93,7 +101,8 @@ class OwnReadings:
 
     def forget(self, before: int) -> None:
         """Drop periods before one from memory; the journal keeps them."""
-        for cache in (self._measured, self._history):
+        caches: tuple[dict[int, Any], ...] = (self._measured, self._history, self._opinions)
+        for cache in caches:
             for period in [p for p in cache if p < before - self._periods_per_week]:
                 del cache[period]
 

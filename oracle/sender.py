@@ -53,12 +53,19 @@ class Sender:
         self._retry_at: dict[str, int] = {}
         self._pause_s = 0.0
         self._paused_until = 0.0
+        self._overtaken = False
+        self._next_nonce = 0
         self._fees: tuple[int, TxParams] | None = None
 
     @property
     def paused(self) -> bool:
         """Whether the account was found out of funds just now."""
         return time.monotonic() < self._paused_until
+
+    @property
+    def restless(self) -> bool:
+        """Whether something is to be tried again even if the chain stands still."""
+        return self.paused or self._overtaken
 
     def holds(self, purpose: str, followed: int, now_s: int) -> bool:
         """Return whether something is under way, done but not yet followed, or refused just now.
@@ -75,18 +82,20 @@ class Sender:
             or self._retry_at.get(purpose, 0) > now_s
         )
 
-    def submit(self, purpose: str, call: ContractFunction, gas: int, head: Head) -> None:
-        """Sign, journal and send a call; what becomes of it shows in `check`.
+    def sign(self, purpose: str, call: ContractFunction, gas: int, head: Head) -> Transaction:
+        """Sign and journal a call; `send` it once that is durable.
 
         Raises:
-            ChainUnreachable: If the endpoint does not answer; if the transaction was signed by
-                then, `check` sends it.
+            ChainUnreachable: If the endpoint does not answer; nothing is signed then.
         """
-        nonce = max((tx.nonce + 1 for tx in self._open.values()), default=-1)
+        nonce = max((tx.nonce + 1 for tx in self._open.values()), default=0)
+        if not nonce:
+            # The endpoint may lag behind what it has mined itself.
+            nonce = max(self._next_nonce, self._chain.nonce(self._account.address))
         params: TxParams = {
             **self._fee_fields(head),
             "from": self._account.address,
-            "nonce": nonce if nonce >= 0 else self._chain.nonce(self._account.address),  # type: ignore[typeddict-item]
+            "nonce": nonce,  # type: ignore[typeddict-item]
             "gas": min(gas, TX_GAS_LIMIT),
             "chainId": self._chain.chain_id,
             "value": 0,  # type: ignore[typeddict-item]
@@ -95,7 +104,15 @@ class Sender:
         raw = bytes(signed.raw_transaction)
         tx = Transaction(bytes(signed.hash), purpose, params["nonce"], raw)
         self._journal.add_transaction(tx)
-        self._open[purpose] = tx
+        return tx
+
+    def send(self, tx: Transaction, head: Head) -> None:
+        """Send a journalled transaction; what becomes of it shows in `check`.
+
+        Raises:
+            ChainUnreachable: If the endpoint does not answer; `check` sends it again.
+        """
+        self._open[tx.purpose] = tx
         self._send(tx, head)
 
     def check(self, head: Head) -> None:
@@ -104,6 +121,11 @@ class Sender:
         Raises:
             ChainUnreachable: If the endpoint does not answer.
         """
+        self._overtaken = False
+        with self._journal.atomic():
+            self._check(head)
+
+    def _check(self, head: Head) -> None:
         for tx in sorted(self._open.values(), key=lambda tx: tx.nonce):
             receipt = self._chain.raw("eth_getTransactionReceipt", "0x" + tx.hash.hex())
             if receipt is not None:
@@ -118,6 +140,7 @@ class Sender:
         self._open = {tx.purpose: tx for tx in self._journal.open_transactions()}
         self._sent_at.clear()
         self._mined.clear()
+        self._next_nonce = 0
 
     def _send(self, tx: Transaction, head: Head) -> None:
         self._sent_at[tx.hash] = head.number
@@ -134,7 +157,10 @@ class Sender:
             text = str(exc).lower()
             if "already known" in text or "already imported" in text:
                 return
-            if "nonce too low" in text and self._is_mined(tx):
+            if "nonce too low" in text:
+                if not self._is_mined(tx):
+                    self._drop(tx, str(exc))
+                self._overtaken = True
                 return
             self._drop(tx, str(exc))
             self._retry_at[tx.purpose] = head.at + RETRY_S
@@ -154,6 +180,7 @@ class Sender:
     def _close(self, tx: Transaction, receipt: dict[str, str], head: Head) -> None:
         """Record that a transaction is in a block, and say why if it was refused."""
         tx.block, gas = int(receipt["blockNumber"], 16), int(receipt["gasUsed"], 16)
+        self._next_nonce = max(self._next_nonce, tx.nonce + 1)
         note = ""
         if int(receipt["status"], 16) == 1:
             tx.state = "mined"

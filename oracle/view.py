@@ -9,9 +9,10 @@ from typing import Any
 from market.history import Job, PeriodState, to_prices
 from market.messages import Proposal, Topic
 from market.packing import decode_positions, decode_readings
-from market.prices import Benchmark, PeriodPrices
+from market.prices import Benchmark, PeriodPrices, PriceError
 from market.types import MeterReading, Quality
 from oracle.journal import Event
+from oracle.pricing import price_digest
 
 Args = Mapping[str, Any]
 """An event's values by name."""
@@ -26,7 +27,7 @@ class Ballot:
         proposer: Seat that proposed it.
         at: When, chain time.
         buckets: The packed readings of a report.
-        prices: The prices of a price proposal.
+        prices: The prices of a price proposal; none if they cannot be used.
         votes: Support by seat.
         rejected: Whether it cannot win any more.
         accepted_at: When it won.
@@ -40,14 +41,17 @@ class Ballot:
     votes: dict[int, bool] = field(default_factory=dict)
     rejected: bool = False
     accepted_at: int | None = None
+    _readings: dict[int, MeterReading] | None = None
 
-    def readings(self) -> dict[int, MeterReading]:
+    def readings(self) -> Mapping[int, MeterReading]:
         """Return the readings of a report by node."""
-        return {
-            reading.node: reading
-            for b, data in enumerate(self.buckets)
-            for reading in decode_readings(data, b)
-        }
+        if self._readings is None:
+            self._readings = {
+                reading.node: reading
+                for b, data in enumerate(self.buckets)
+                for reading in decode_readings(data, b)
+            }
+        return self._readings
 
 
 @dataclass(slots=True)
@@ -74,7 +78,7 @@ class PeriodView:
         if self.settled_version is None:
             return False
         report = self.reports.get(self.settled_version)
-        readings = report.readings() if report else {}
+        readings: Mapping[int, MeterReading] = report.readings() if report else {}
         nodes = {p.node for b, data in self.positions.items() for p in decode_positions(data, b)}
         return any(r.quality is Quality.SUBSTITUTED for r in readings.values()) or bool(
             nodes - readings.keys()
@@ -110,6 +114,15 @@ class View:
             terms[max(start for start in terms if start <= period)]
             for _, terms in sorted(self._seats.items())
         ]
+
+    def signers(self, seat: int) -> list[str]:
+        """Return everybody who ever holds a seat, in order of time, addresses in lower case."""
+        return [signer for _, signer in sorted(self._seats.get(seat, {}).items())]
+
+    @property
+    def committee_size(self) -> int:
+        """Number of seats, 0 before they are known."""
+        return len(self._seats)
 
     def benchmark(self, period: int) -> Benchmark:
         """Return the grid company's prices of a period."""
@@ -165,7 +178,12 @@ class View:
     def _prices_proposed(self, at: int, args: Args) -> None:
         first, round_ = args["fromPeriod"], args["round"]
         proposal = Proposal(Topic.PRICES, first, 0, round_, args["digest"])
-        prices = tuple(to_prices(p) for p in args["prices"])
+        try:
+            prices = tuple(to_prices(p) for p in args["prices"])
+        except PriceError:
+            prices = ()
+        if price_digest(prices) != proposal.digest:
+            prices = ()  # something in them is not a price's; nobody honest supports that
         self.price_ballots[first, round_] = Ballot(proposal, args["proposer"], at, prices=prices)
 
     def _prices_fixed(self, _at: int, args: Args) -> None:

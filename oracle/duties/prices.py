@@ -89,7 +89,7 @@ def _running(s: Situation) -> list[Ballot]:
     return [
         ballot
         for (first, _), ballot in s.view.price_ballots.items()
-        if s.now < clock.price_deadline(first + len(ballot.prices) - 1)
+        if s.now < clock.price_deadline(first + max(1, len(ballot.prices)) - 1)
         and (ballot.accepted_at is not None or s.now < clock.price_deadline(first))
     ]
 
@@ -114,6 +114,8 @@ def _is_hopeless(s: Situation, first: int, prices: tuple[PeriodPrices, ...]) -> 
 
 def _problem(s: Situation, ballot: Ballot) -> str | None:
     """Return what is wrong with proposed prices, None if they are what this node computes."""
+    if not ballot.prices:
+        return "there are values in them that no price can have"
     for period, proposed in enumerate(ballot.prices, ballot.proposal.period):
         own = _own(s, period)
         if proposed != own:

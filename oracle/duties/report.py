@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from market.packing import pack_readings, root_of
+from market.packing import PackingError, pack_readings, root_of
 from market.schedule import primary
 from market.types import MeterReading, Quality
 from oracle.duties.situation import ProposeReport, Situation, Vote
@@ -63,7 +63,10 @@ def vote(s: Situation) -> Iterator[Vote]:
         for ballot in p.ballots.values():
             undecided = ballot.proposal.version == p.version + 1 and not ballot.rejected
             if undecided and s.seat not in ballot.votes:
-                found = _judge(s, period, p, ballot)
+                try:
+                    found = _judge(s, period, p, ballot)
+                except PackingError as exc:
+                    found = [Objection(0, str(exc))]
                 still_waiting = s.now < s.schedule.close(period) + s.patience_s
                 if found and still_waiting and all(o.may_pass for o in found):
                     continue
@@ -121,7 +124,7 @@ def corrections(
     return found
 
 
-def _first(s: Situation, period: int) -> dict[int, MeterReading] | None:
+def _first(s: Situation, period: int) -> Mapping[int, MeterReading] | None:
     """Return a first report, None while silent meters may still speak."""
     waiting = s.now < s.schedule.close(period) + s.patience_s
     if waiting and not s.readings.is_complete(period, s.view.meters):
@@ -129,12 +132,16 @@ def _first(s: Situation, period: int) -> dict[int, MeterReading] | None:
     return s.readings.opinion(period, s.view.meters)
 
 
-def _correction(s: Situation, period: int, p: PeriodView) -> dict[int, MeterReading] | None:
+def _correction(
+    s: Situation, period: int, p: PeriodView
+) -> Mapping[int, MeterReading] | None:
     """Return the accepted report with this node's readings in it, None if that changes nothing."""
     accepted = p.reports[p.version].readings()
     own = s.readings.opinion(period, s.view.meters)
+    if own == accepted:
+        return None
     measured = {n: r for n, r in own.items() if r.quality is Quality.MEASURED}
-    corrected = accepted | measured
+    corrected = {**accepted, **measured}
     return None if corrected == accepted else corrected
 
 
