@@ -112,7 +112,7 @@ def node_table(day: Figures) -> Table:
     t = day.total
     table.add_section()
     table.add_row(
-        "all",
+        "all members",
         kwh(t.import_wh),
         kwh(t.export_wh),
         kwh(t.agreed_sold_wh),
@@ -124,7 +124,7 @@ def node_table(day: Figures) -> Table:
         style="bold",
     )
     table.add_row(
-        *("utility", "", "", "", "", ""),
+        *("grid company", "", "", "", "", ""),
         yuan(day.grid_uyuan),
         yuan(day.grid_alone_uyuan),
         yuan(day.grid_uyuan - day.grid_alone_uyuan),
