@@ -1,0 +1,1 @@
+"""Measurements, printed and written to `docs/benchmarks.md`."""
