@@ -29,8 +29,8 @@ class PandapowerGrid:
         """
         self._tree = grid.tree
         net = pp.create_empty_network()
-        for bus in grid.buses:
-            pp.create_bus(net, vn_kv=bus.vn_v / 1000, index=bus.bus)
+        for given in grid.buses:
+            pp.create_bus(net, vn_kv=given.vn_v / 1000, index=given.bus)
         for line in grid.lines:
             pp.create_line_from_parameters(
                 net,
@@ -50,6 +50,10 @@ class PandapowerGrid:
         for bus in self._tree.buses:
             pp.create_load(net, bus, p_mw=0.0)
         self._net = net
+        # The first branch is the transformer.
+        lines = [(b.element, b.lower) for b in self._tree.branches if isinstance(b.element, Line)]
+        self._lines = [line.line for line, _ in lines]
+        self._from_below = [line.from_bus == lower for line, lower in lines]
 
     def solve(self, load_w: FloatArray, load_var: FloatArray) -> Reference:
         """Return the power flow of one case.
@@ -61,14 +65,9 @@ class PandapowerGrid:
         net = self._net
         net.load["p_mw"], net.load["q_mvar"] = load_w / 1e6, load_var / 1e6
         pp.runpp(net, numba=False, tolerance_mva=1e-10)
-        flow_w, loading_percent = [], []
-        for branch in self._tree.branches:
-            if isinstance(branch.element, Line):
-                result = net.res_line.loc[branch.element.line]
-                end = "from" if branch.element.from_bus == branch.lower else "to"
-            else:
-                result, end = net.res_trafo.iloc[0], "lv"
-            flow_w.append(1e6 * result[f"p_{end}_mw"])
-            loading_percent.append(result.loading_percent)
+        line, trafo = net.res_line.loc[self._lines], net.res_trafo.iloc[0]
+        lower_mw = np.where(self._from_below, line.p_from_mw, line.p_to_mw)
+        flow_w = 1e6 * np.array([trafo.p_lv_mw, *lower_mw])
+        loading_percent = np.array([trafo.loading_percent, *line.loading_percent])
         voltage_pu = net.res_bus.vm_pu.loc[list(self._tree.buses)].to_numpy()
-        return Reference(voltage_pu, np.array(flow_w), np.array(loading_percent))
+        return Reference(voltage_pu, flow_w, loading_percent)

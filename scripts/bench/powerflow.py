@@ -67,8 +67,8 @@ class Feeder:
         most_wh = [int(meter.export_capacity_w * share) for meter in self.roster.values()]
         least_wh = [-int(meter.import_capacity_w * share) for meter in self.roster.values()]
         shape = (cases, len(self.roster))
-        drawn_wh = np.random.default_rng(seed).integers(least_wh, most_wh, shape, endpoint=True)
-        return self._by_meter(drawn_wh)
+        random = np.random.default_rng(seed)
+        return self._by_meter(random.integers(least_wh, most_wh, shape, np.int64, endpoint=True))
 
     def _by_meter(self, net_export_wh: IntArray) -> Injections:
         buses = [meter.bus for meter in self.roster.values()]
