@@ -54,6 +54,10 @@ class Terms:
     limits: Limits
     benchmark: Benchmark
 
+    def digest(self) -> str:
+        """Return a hash of the terms, equal only for equal terms."""
+        return "0x" + keccak(text=json.dumps(asdict(self), sort_keys=True)).hex()
+
 
 @dataclass(slots=True)
 class Deployment:
@@ -65,6 +69,7 @@ class Deployment:
         deployer: Who deployed.
         start_nonce: The deployer's nonce at the first contract; all addresses follow from it.
         deployment_block: Block before the first contract: logs start after it.
+        terms: Digest of the terms it was begun with.
         addresses: Contract name to address.
         code_hashes: Contract name to keccak256 of its code on chain, filled during deployment.
         market: The market's id, once deployed.
@@ -76,6 +81,7 @@ class Deployment:
     deployer: str
     start_nonce: int
     deployment_block: int
+    terms: str
     addresses: dict[str, str]
     code_hashes: dict[str, str] = field(default_factory=dict)
     market: str = ""
@@ -181,7 +187,7 @@ def deploy(
             "the deployer must not be the grid company, or it would keep every role; "
             "give another grid company address"
         )
-    record = Deployment.load(path) if path.exists() else _plan(chain, deployer)
+    record = Deployment.load(path) if path.exists() else _plan(chain, deployer, terms)
     _check_identity(chain, record)
     if record.complete:
         progress(f"found a finished deployment in {path}, verifying it")
@@ -189,6 +195,11 @@ def deploy(
     if record.deployer != deployer.address:
         raise DeploymentError(
             f"{path} was begun by {record.deployer}; resume with that account or delete the file"
+        )
+    if record.terms != terms.digest():
+        raise DeploymentError(
+            f"{path} was begun with other terms, and half a market stands on them; "
+            "resume with the same terms or delete the file"
         )
     record.save(path)
     for offset, name in enumerate(NAMES):
@@ -244,7 +255,7 @@ def _check_identity(chain: Chain, record: Deployment) -> None:
         )
 
 
-def _plan(chain: Chain, deployer: LocalAccount) -> Deployment:
+def _plan(chain: Chain, deployer: LocalAccount, terms: Terms) -> Deployment:
     identity = chain.identity()
     nonce = chain.nonce(deployer.address)
     return Deployment(
@@ -253,6 +264,7 @@ def _plan(chain: Chain, deployer: LocalAccount) -> Deployment:
         deployer=deployer.address,
         start_nonce=nonce,
         deployment_block=chain.block_number(),
+        terms=terms.digest(),
         addresses={
             name: get_create_address(deployer.address, Nonce(nonce + offset))
             for offset, name in enumerate(NAMES)
