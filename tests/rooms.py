@@ -16,10 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from eth_abi.abi import decode, encode
+from eth_typing import HexStr
 from eth_utils.abi import collapse_if_tuple
 from eth_utils.address import to_checksum_address
 from eth_utils.crypto import keccak
-from web3.types import Nonce
+from hexbytes import HexBytes
+from web3 import Web3
+from web3.types import Nonce, StateOverride
 from web3.utils import get_create_address
 
 from market.contracts import artifact
@@ -262,6 +265,18 @@ class Buckets:
         ]
 
 
+def balances_at(
+    w3: Web3, vault: str, nodes: Sequence[int]
+) -> tuple[list[Balance], tuple[int, ...]]:
+    """Return what any vault says of nodes, and claims that arose, were funded and collected."""
+    selector, inputs, outputs = _method("MockRooms", "look")
+    reader = to_checksum_address(keccak(b"reader")[12:])
+    data = selector + encode(inputs, [vault, 0, nodes])
+    code: StateOverride = {reader: {"code": HexStr(_runtime("MockRooms"))}}
+    raw = decode(outputs, w3.eth.call({"to": reader, "data": HexBytes(data)}, state_override=code))
+    return [Balance(*balance) for balance in raw[0]], tuple(raw[1:])
+
+
 @contextmanager
 def new_rooms() -> Iterator[Rooms]:
     """Start a chain with the contracts on it, and stop it in the end."""
@@ -277,7 +292,8 @@ def transfer_word(moved: Moved) -> int:
     return t.node << 192 | flags | t.release_uyuan << _NET_BITS | net
 
 
-def _moved(word: int) -> Moved:
+def moved_of(word: int) -> Moved:
+    """Read a word of the vault's `Settled`."""
     net = word % 2**_NET_BITS
     moved = Moved(
         Transfer(
@@ -317,7 +333,7 @@ def _event(log: dict[str, Any]) -> Event:
     if topic == _CONTINUED:
         return Continued(data)
     if topic == _SETTLED:
-        return tuple(_moved(word) for word in decode(["uint256[]"], data)[0])
+        return tuple(moved_of(word) for word in decode(["uint256[]"], data)[0])
     version = int(log["topics"][2], 16)
     if topic == _PERIOD_SETTLED:
         final, *lines = decode(["bool", *["uint256"] * 7, "int256"], data)
@@ -345,6 +361,10 @@ def _abi(name: str) -> list[dict[str, Any]]:
 def _code(name: str) -> bytes:
     code: str = json.loads((ARTIFACTS / f"{name}.json").read_text())["bytecode"]
     return bytes.fromhex(code[2:])
+
+
+def _runtime(name: str) -> str:
+    return str(json.loads((ARTIFACTS / f"{name}.json").read_text())["deployedBytecode"])
 
 
 def _with_arguments(name: str, arguments: list[Any]) -> bytes:
