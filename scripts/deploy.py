@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, cast
 import click
 from ape import accounts
 from ape.cli import ConnectedProviderCommand
+from ape.exceptions import ApeException
 from eth_account.signers.local import LocalAccount
 from eth_typing import ChecksumAddress
 from eth_utils.address import is_address, to_checksum_address
@@ -254,6 +255,6 @@ def cli(provider: Any, terms: Path | None, path: Path | None, alias: str | None)
         market = deploy(chain, deployer, agreed, target, console.print)
         check_terms(market, agreed)
         check_roles(market, market.deployment.deployer, agreed.grid_company)
-    except (ChainError, TermsError, ArtifactError) as exc:
+    except (ChainError, TermsError, ArtifactError, ApeException) as exc:
         raise click.ClickException(str(exc)) from exc
     report(market, target, console)

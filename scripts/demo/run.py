@@ -236,8 +236,8 @@ class Demo:
     def _clear_out(self) -> None:
         """Remove what an earlier run left: its chain is gone, so its files would only mislead."""
         shutil.rmtree(self._committee_folder, ignore_errors=True)
-        self._deployment.unlink(missing_ok=True)
         try:
+            self._deployment.unlink(missing_ok=True)
             self._committee_folder.mkdir(parents=True)
         except OSError as exc:
             raise DemoError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -177,7 +178,9 @@ def save_svg(parts: Sequence[RenderableType], path: Path) -> None:
         console = Console(record=True, width=WIDTH, file=nowhere, force_terminal=True)
         console.print(Group(*parts))
     path.with_suffix(".tmp").unlink()
-    console.save_svg(str(path), title="make demo")
+    svg = console.export_svg(title="make demo")
+    # The picture must not fetch anything when it is looked at: any fixed-width font will do.
+    path.write_text(re.sub(r"@font-face\s*{[^}]*}", "", svg), encoding="utf-8")
 
 
 def _node_row(node: NodeFigures) -> list[RenderableType]:

@@ -1,0 +1,241 @@
+"""The demo as a user runs it, on a short day."""
+
+from __future__ import annotations
+
+import csv
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from market.devnet import ANVIL_VARIABLE
+from scripts.demo.ledger import Moved
+from scripts.demo.pairing import Pair, pair
+from scripts.demo.story import CASES, Outcome
+
+ROOT = Path(__file__).resolve().parents[2]
+PERIODS = 3
+TIMEOUT_S = 120.0
+POLL_S = 0.02
+
+
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "scripts.demo", *arguments]
+
+
+def demo(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command(*arguments),
+        cwd=ROOT,
+        env={**os.environ, "COLUMNS": "120", **variables},
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_S,
+        check=False,
+    )
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def total(table: list[dict[str, str]], column: str) -> int:
+    return sum(int(row[column]) for row in table)
+
+
+def children(pid: int) -> set[int]:
+    """Return the processes a process has started, and theirs."""
+    found: set[int] = set()
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        try:
+            parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+        except OSError:
+            continue
+        if parent == pid:
+            found |= {int(entry.name), *children(int(entry.name))}
+    return found
+
+
+def is_running(pid: int) -> bool:
+    try:
+        return (Path("/proc") / str(pid) / "stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("demo")
+
+
+@pytest.fixture(scope="module")
+def played(out: Path) -> subprocess.CompletedProcess[str]:
+    """A short demo that has ended well."""
+    done = demo("--periods", str(PERIODS), "--out", str(out))
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done
+
+
+def test_story__every_amount_is_the_papers_to_the_unit(
+    played: subprocess.CompletedProcess[str],
+) -> None:
+    amount = r"([+-]\d+\.\d{6})"
+    told = re.findall(rf"\b([ABC])\s+{amount}\s+{amount}\s+(\S)", played.stdout)
+
+    assert told == [
+        ("A", "+4.379000", "+4.379000", "\u2713"),
+        ("B", "-4.379000", "-4.379000", "\u2713"),
+        ("C", "+0.000000", "+0.000000", "\u2713"),
+        ("A", "+3.307200", "+3.307200", "\u2713"),
+        ("B", "-4.379000", "-4.379000", "\u2713"),
+        ("C", "+1.071800", "+1.071800", "\u2713"),
+        ("A", "+5.038400", "+5.038400", "\u2713"),
+        ("B", "-5.038400", "-5.038400", "\u2713"),
+        ("C", "+0.000000", "+0.000000", "\u2713"),
+    ]
+
+
+def test_day__every_period_is_recomputed(played: subprocess.CompletedProcess[str]) -> None:
+    assert f"{PERIODS} of {PERIODS} periods recomputed, bit for bit" in played.stdout
+
+
+@pytest.mark.usefixtures("played")
+def test_tables__periods_and_nodes_add_up_to_the_same_day(out: Path) -> None:
+    periods, nodes = rows(out / "periods.csv"), rows(out / "nodes.csv")
+
+    assert len(periods) == PERIODS
+    assert len(nodes) == 41
+    for column in ("import_wh", "export_wh", "agreed_sold_wh", "grid_bought_wh"):
+        assert total(periods, column) == total(nodes, column) > 0
+    assert total(periods, "grid_sold_wh") == total(nodes, "grid_sold_wh")
+    assert total(periods, "agreed_sold_wh") == total(periods, "agreed_bought_wh")
+    exchanged = total(periods, "grid_bought_wh") - total(periods, "grid_sold_wh")
+    assert exchanged == total(periods, "import_wh") - total(periods, "export_wh")
+    assert total(periods, "members_net_uyuan") == total(nodes, "net_uyuan")
+    assert total(periods, "members_net_uyuan") == -total(periods, "grid_company_net_uyuan")
+    for node in nodes:
+        alone = int(node["net_with_grid_company_only_uyuan"])
+        assert int(node["saving_uyuan"]) == int(node["net_uyuan"]) - alone
+
+
+def test_outputs__are_where_the_summary_says(
+    played: subprocess.CompletedProcess[str], out: Path
+) -> None:
+    for name in ("periods.csv", "nodes.csv", "day.png", "summary.svg"):
+        assert str(out / name) in played.stdout
+    assert (out / "day.png").read_bytes().startswith(b"\x89PNG")
+    assert "recomputed" in (out / "summary.svg").read_text(encoding="utf-8")
+
+
+def test_folder_of_an_earlier_run__starts_afresh(tmp_path: Path) -> None:
+    (tmp_path / "committee").mkdir()
+    (tmp_path / "committee" / "seat-0.sqlite").write_bytes(b"of a chain that is gone")
+    (tmp_path / "deployment.json").write_text("{}")
+
+    done = demo("--periods", "1", "--no-story", "--day", "7", "--out", str(tmp_path))
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "The paper's story" not in done.stdout
+    assert "1 of 1 periods recomputed, bit for bit" in done.stdout
+
+
+def test_day_without_a_yesterday__says_which_days_there_are(tmp_path: Path) -> None:
+    done = demo("--day", "0", "--out", str(tmp_path))
+
+    assert done.returncode == 1
+    assert "give --day 1 to 13" in " ".join(done.stdout.split())
+
+
+def test_folder_that_cannot_be_written__says_so(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.touch()
+    done = demo("--out", str(file / "demo"))
+
+    assert done.returncode == 1
+    assert "--out" in done.stdout
+
+
+def test_no_anvil__says_where_it_was_looked_for(tmp_path: Path) -> None:
+    done = demo("--out", str(tmp_path), **{ANVIL_VARIABLE: "/no/such/anvil"})
+
+    assert done.returncode == 1
+    assert "/no/such/anvil" in done.stdout
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_one_micro_yuan_less__is_not_as_expected() -> None:
+    case = CASES[1]
+    seller, buyer, reserve = case.expected_uyuan
+
+    assert Outcome(case, (seller, buyer, reserve)).as_expected
+    assert not Outcome(case, (seller, buyer, reserve - 1)).as_expected
+
+
+def test_pairs__serve_buyers_in_order_until_one_side_is_empty() -> None:
+    pairs = pair([(7, 0), (8, 500), (9, 300)], [(1, 200), (2, 400), (3, 0), (4, 900)])
+
+    assert pairs == [Pair(8, 1, 200), Pair(8, 2, 300), Pair(9, 2, 100), Pair(9, 4, 200)]
+
+
+@pytest.mark.parametrize("net_uyuan", [0, 1, -1, 4_379_000, -(2**67)])
+def test_transfer_word__unpacks_to_what_was_packed(net_uyuan: int) -> None:
+    word = 2**32 - 1 << 192 | 1 << 184 | 5_000_000 << 112 | net_uyuan % 2**112
+
+    assert Moved.unpack(word) == Moved(2**32 - 1, net_uyuan, 5_000_000)
+
+
+@pytest.fixture
+def running(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A demo whose oracle processes have started."""
+    process = subprocess.Popen(
+        command("--out", str(tmp_path)), cwd=ROOT, stdout=subprocess.PIPE, start_new_session=True
+    )
+    give_up = time.monotonic() + TIMEOUT_S
+    while len(children(process.pid)) < 5:
+        assert process.poll() is None, "ended before it could be stopped"
+        assert time.monotonic() < give_up
+        time.sleep(POLL_S)
+    yield process
+    process.kill()
+    process.communicate()
+
+
+@pytest.mark.skipif(not Path("/proc").exists(), reason="finds processes by /proc")
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_stopped_half_way__leaves_no_process(
+    running: subprocess.Popen[bytes], how: signal.Signals
+) -> None:
+    started = children(running.pid)
+
+    running.send_signal(how)
+    said, _ = running.communicate(timeout=TIMEOUT_S)
+
+    assert running.returncode == 130
+    assert b"ended" in said
+    assert not [pid for pid in started if is_running(pid)]
+
+
+@pytest.mark.skipif(not Path("/proc").exists(), reason="finds processes by /proc")
+def test_oracle_process_that_dies__is_named_with_its_log(
+    running: subprocess.Popen[bytes],
+) -> None:
+    oracles = [
+        pid
+        for pid in children(running.pid)
+        if b"oracle" in (Path("/proc") / str(pid) / "cmdline").read_bytes()
+    ]
+    os.kill(oracles[-1], signal.SIGKILL)
+
+    said, _ = running.communicate(timeout=TIMEOUT_S)
+
+    assert running.returncode == 1
+    assert re.search(rb"oracle process of seat \d ended with status -9", b" ".join(said.split()))
