@@ -35,7 +35,6 @@ CLEARED_BUCKET_GAS = 1_000_000
 SETTLED_NODE_GAS = 25_000
 
 
-
 class Actor:
     """Does what one seat has to do."""
 
@@ -46,7 +45,7 @@ class Actor:
         self._market, self._seat, self._account = market, seat, account
         self._journal, self._sender = journal, sender
 
-    def do(self, action: Action, view: View, head: Head, followed: int) -> None:
+    def do(self, action: Action, view: View, head: Head, followed: int) -> bool:
         """Do what is due, unless it is under way.
 
         Args:
@@ -55,18 +54,22 @@ class Actor:
             head: The latest block.
             followed: Last block the view has seen.
 
+        Returns:
+            Whether a transaction was sent.
+
         Raises:
             ChainUnreachable: If the endpoint does not answer; what was signed is sent later.
         """
         if self._sender.holds(action.purpose, followed, head.at):
-            return
+            return False
         with self._journal.atomic():
             prepared = self._prepare(action, view)
             if prepared is None:
-                return
+                return False
             call, gas = prepared
             tx = self._sender.sign(action.purpose, call, gas, head)
         self._sender.send(tx, head)
+        return True
 
     def _prepare(self, action: Action, view: View) -> tuple[ContractFunction, int] | None:
         """Journal what is said, and return the call that says it with a gas limit."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 
+from web3.exceptions import Web3Exception
+
 from market.chain import Chain, ChainError, ChainUnreachable, WrongChain
 from market.deployment import Deployment, DeploymentError, Market
 from oracle import log
@@ -28,6 +30,9 @@ DUTIES: tuple[Duty, ...] = (
     prices.propose,
 )
 """What a node does, the most urgent first."""
+
+MOST_ACTIONS = 8
+"""Transactions of one duty in a row; after a backlog the others get their turn in between."""
 
 REREAD_INCOMPLETE = 4
 REREAD_COMPLETE = 1
@@ -111,7 +116,7 @@ class Node:
                 backoff_s = 0.0
             except (WrongChain, DeploymentError):
                 raise
-            except ChainError as exc:
+            except (ChainError, Web3Exception) as exc:
                 seen = b""
                 backoff_s = min(max(self._config.poll_s, 2 * backoff_s), LONGEST_BACKOFF_S)
                 log.warning("chain fails", problem=exc, retry_in_s=backoff_s)
@@ -126,12 +131,18 @@ class Node:
         self._read_meters(situation)
         for duty in DUTIES:
             try:
-                for action in duty(situation):
-                    self._actor.do(action, self._view, self._head, self._follower.followed)
+                self._do(duty, situation)
             except ChainUnreachable:
                 raise
             except Exception as exc:  # one duty must not keep the others from being done
                 log.trace("duty failed", duty=f"{duty.__module__}.{duty.__name__}", problem=exc)
+
+    def _do(self, duty: Duty, situation: Situation) -> None:
+        sent = 0
+        for action in duty(situation):
+            sent += self._actor.do(action, self._view, self._head, self._follower.followed)
+            if sent == MOST_ACTIONS:
+                return
 
     def _follow(self) -> None:
         self._follower.sync(self._head)
@@ -148,6 +159,7 @@ class Node:
         patience_s = self._config.report.patience_s
         return Situation(
             now=now,
+            block=self._head.number,
             seat=self._config.seat,
             signer=self._signer,
             schedule=clock,

@@ -90,7 +90,16 @@ class Village:
 
     def true_readings(self, period: int) -> dict[int, MeterReading]:
         """Return what the meters measure in a period, by node."""
-        source = ProfileSource(PROFILE, self.roster, first_period=self.first, first_row=MORNING_ROW)
+        return self.readings(self.meters, period)
+
+    def readings(self, meters: Meters, period: int) -> dict[int, MeterReading]:
+        """Return what some meters measure in a period, by node."""
+        source = ProfileSource(
+            meters.profile,
+            self.roster,
+            first_period=meters.first_period,
+            first_row=meters.first_row,
+        )
         node_of = {meter: node for node, meter in enumerate(self.roster, 1)}
         return {
             node_of[r.meter]: MeterReading(

@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from eth_account import Account
@@ -28,6 +29,8 @@ Account.enable_unaudited_hdwallet_features()
 EPOCH_S = 1_800_000_000
 YUAN = 1_000_000
 SEATS = 4
+FUND_GAS = 300_000
+"""More than either call of `World.fund` takes; to estimate it would double the time of most tests."""
 
 LIMITS = Limits(price_cap_uyuan_per_kwh=2 * YUAN, fee_cap_uyuan_per_kwh=100_000)
 PENG = Benchmark(
@@ -43,6 +46,7 @@ PENG = Benchmark(
 PROSUMER = 3
 
 
+@cache
 def account(index: int) -> LocalAccount:
     """Return one of the devnet's funded accounts, whose keys are public."""
     made: LocalAccount = Account.from_mnemonic(MNEMONIC, account_path=f"m/44'/60'/0'/0/{index}")
@@ -134,10 +138,9 @@ class World:
 
     def fund(self, node: int, amount_uyuan: int) -> None:
         """Have the grid company issue tokens and deposit them for a node (0: for itself)."""
-        token, vault = self.market.token, self.market.vault
-        self.chain.send(self.grid, token.functions.recharge(self.grid.address, amount_uyuan, ""))
-        self.chain.send(self.grid, token.functions.approve(vault.address, amount_uyuan))
-        self.chain.send(self.grid, vault.functions.deposit(node, amount_uyuan))
+        recharge = self.market.token.functions.recharge(self.grid.address, amount_uyuan, "")
+        for call in (recharge, self.market.vault.functions.deposit(node, amount_uyuan)):
+            self.chain.send(self.grid, call, gas=FUND_GAS)
 
     def owner(self, node: int) -> LocalAccount:
         """Return the account of a node."""
@@ -219,11 +222,12 @@ def new_world(
     benchmark: Benchmark = PENG,
     limits: Limits = LIMITS,
     accounts: int = 60,
+    genesis_s: int | None = None,
 ) -> Iterator[World]:
-    """Start a chain, deploy a market on it, and stop it in the end."""
+    """Start a chain, at the schedule's epoch or later, deploy a market, and stop it in the end."""
     schedule = schedule or default_schedule()
     with (
-        Anvil(accounts=accounts, genesis_timestamp=schedule.epoch_s) as anvil,
+        Anvil(accounts=accounts, genesis_timestamp=genesis_s or schedule.epoch_s) as anvil,
         tempfile.TemporaryDirectory() as folder,
     ):
         chain = Chain(anvil.url)
@@ -238,6 +242,7 @@ def new_world(
             benchmark=benchmark,
         )
         market = deploy(chain, deployer, terms, path)
+        chain.send(grid, market.token.functions.approve(market.vault.address, 2**256 - 1))
         yield World(market, anvil.url, path, deployer, grid, seats, stranger, [])
 
 

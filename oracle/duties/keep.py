@@ -9,7 +9,7 @@ from oracle.duties.situation import Clear, Settle, Situation
 
 def clear(s: Situation) -> Iterator[Clear]:
     """Name the periods whose positions are to be fixed."""
-    for period in s.periods:
+    for period in reversed(s.periods):
         uncleared = s.view.period(period).buckets is None
         if uncleared and s.is_my_turn(period, period, s.schedule.gate(period)):
             yield Clear(period)
@@ -17,7 +17,7 @@ def clear(s: Situation) -> Iterator[Clear]:
 
 def settle(s: Situation) -> Iterator[Settle]:
     """Name the periods whose settlement is due, first or again."""
-    for period in s.periods:
+    for period in reversed(s.periods):
         due = settlement_due(s, period)
         if due is not None and s.is_my_turn(period, *due):
             yield Settle(period)

@@ -35,7 +35,7 @@ class Objection:
 
 def propose(s: Situation) -> Iterator[ProposeReport]:
     """Name the reports this node has to propose as the primary of the running round."""
-    for period in s.periods:
+    for period in reversed(s.periods):
         if not s.schedule.close(period) <= s.now < s.schedule.window_end(period):
             continue
         round_ = s.schedule.report_round(period, s.now)
@@ -56,7 +56,7 @@ def propose(s: Situation) -> Iterator[ProposeReport]:
 
 def vote(s: Situation) -> Iterator[Vote]:
     """Name the votes this node owes on reports."""
-    for period in s.periods:
+    for period in reversed(s.periods):
         p = s.view.period(period)
         if not p.ballots or s.now >= s.schedule.window_end(period) or not s.is_mine(period):
             continue
@@ -132,9 +132,7 @@ def _first(s: Situation, period: int) -> Mapping[int, MeterReading] | None:
     return s.readings.opinion(period, s.view.meters)
 
 
-def _correction(
-    s: Situation, period: int, p: PeriodView
-) -> Mapping[int, MeterReading] | None:
+def _correction(s: Situation, period: int, p: PeriodView) -> Mapping[int, MeterReading] | None:
     """Return the accepted report with this node's readings in it, None if that changes nothing."""
     accepted = p.reports[p.version].readings()
     own = s.readings.opinion(period, s.view.meters)

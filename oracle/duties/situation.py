@@ -105,6 +105,7 @@ class Situation:
 
     Attributes:
         now: The latest block's time, the only clock.
+        block: Its number.
         seat: This node's seat.
         signer: Its address, lower case.
         schedule: The instants of a period's life.
@@ -117,6 +118,7 @@ class Situation:
     """
 
     now: int
+    block: int
     seat: int
     signer: str
     schedule: Schedule
@@ -140,7 +142,8 @@ class Situation:
         """Return whether it is on this node to do what anybody may do.
 
         The first seat acts at once, the others one after another, so that a dead node holds
-        nothing up and a live one is not paid for work done twice.
+        nothing up and live ones do not do work twice. What nobody did in a whole round is every
+        seat's turn in one of as many blocks.
 
         Args:
             period: The period it is about.
@@ -149,7 +152,10 @@ class Situation:
         """
         seats = self.seats(period)
         rank = (self.seat - first_seat) % seats
-        return self.now >= since + rank * max(1, self.schedule.round_length_s // seats)
+        slot = (self.now - since) // max(1, self.schedule.round_length_s // seats)
+        if slot < seats:
+            return slot >= rank
+        return self.block % seats == rank
 
 
 Duty = Callable[[Situation], Iterator[Action]]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tests.committee import Clock, Settings
 from tests.village import Village
-from tests.world import World
+from tests.world import new_world
 
 PERIODS = 8
 AHEAD = 3
@@ -15,15 +15,20 @@ AHEAD = 3
 
 
 def test_committee__traded_periods__settle_as_the_reference_model_says(
-    world: World, tmp_path: Path
+    tmp_path: Path,
 ) -> None:
-    village = Village(world)
+    with new_world(accounts=80) as world:
+        _live(Village(world), tmp_path)
+
+
+def _live(village: Village, folder: Path) -> None:
+    world = village.world
     clock, schedule = Clock(world.market), world.market.schedule
     expected: Counter[int] = Counter(village.worths())
     compensated_wh = sold_wh = 0
 
     settings = Settings(village.meters, prices={"source": "tariff", "weather": "sunny"})
-    with village.committee(tmp_path, settings):
+    with village.committee(folder, settings):
         for period in range(village.first, village.first + PERIODS):
             clock.warp(schedule.start(period))
             village.trade(period + AHEAD)
