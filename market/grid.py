@@ -258,6 +258,11 @@ class Tree:
     buses: tuple[int, ...]
     branches: tuple[Branch, ...]
 
+    @property
+    def parents(self) -> tuple[int, ...]:
+        """Position of each bus's parent in `buses`; 0 for the feed itself."""
+        return (0, *(branch.parent for branch in self.branches))
+
     def limits_wh(self, period_s: int = 900) -> tuple[int, ...]:
         """Return the static limit of every branch as energy of a period, Wh, rounded down.
 

@@ -44,9 +44,10 @@ class Violation:
         direction: Which way too much energy flows.
         limit: The limit, in the unit of the quantity.
         value: What the case reaches.
-        branch: Index in `Tree.branches` of the line to limit: the overloaded one; for a voltage
-            the one, between bus and feed, that adds most to the deviation.
-        flow_wh: Linear flow of that branch in that direction, Wh.
+        line: The line to limit, `Tree.branches[line - 1]`: the one above bus `Tree.buses[line]`,
+            so that the contract's line has the same number. The overloaded one; for a voltage the
+            one, between bus and feed, that adds most to the deviation.
+        flow_wh: Linear flow of that line in that direction, Wh.
         limit_wh: What it should be at most, base load included, Wh: a first-order cut and 2 %
             more. Below `flow_wh`, unless that is 0 and the cause is not the market.
     """
@@ -57,7 +58,7 @@ class Violation:
     direction: Direction
     limit: float
     value: float
-    branch: int
+    line: int
     flow_wh: int
     limit_wh: int
 
@@ -108,7 +109,7 @@ class AcResult:
             case: Index in the batch.
         """
         found = [*self._overloads(case), *self._voltages(case)]
-        found.sort(key=lambda v: (v.limit_wh / v.flow_wh if v.flow_wh else 0.0, v.branch))
+        found.sort(key=lambda v: (v.limit_wh / v.flow_wh if v.flow_wh else 0.0, v.line))
         return tuple(found)
 
     def _overloads(self, case: int) -> list[Violation]:
@@ -126,7 +127,7 @@ class AcResult:
                     direction=direction,
                     limit=limit,
                     value=value,
-                    branch=branch,
+                    line=branch + 1,
                     flow_wh=flow_wh,
                     limit_wh=math.floor(_AIM * flow_wh * limit / value),
                 )
@@ -158,7 +159,7 @@ class AcResult:
                     direction=direction,
                     limit=limit,
                     value=value,
-                    branch=branch,
+                    line=branch + 1,
                     flow_wh=flow_wh,
                     limit_wh=math.floor(_AIM * flow_wh * keep),
                 )

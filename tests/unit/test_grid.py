@@ -25,8 +25,9 @@ def test_tree__has_parents_first_and_each_bus_once(grid: Grid) -> None:
     assert sorted(tree.buses) == sorted(bus.bus for bus in grid.buses)
     assert tree.buses[0] == grid.feed.bus
     assert tree.branches[0].element is grid.trafo
+    assert tree.parents[0] == 0
     for k, branch in enumerate(tree.branches):
-        assert branch.parent <= k
+        assert branch.parent == tree.parents[k + 1] <= k
         assert (branch.upper, branch.lower) == (tree.buses[branch.parent], tree.buses[k + 1])
 
 

@@ -158,7 +158,7 @@ def test_violations__a_long_branch_strained__name_bus_direction_and_line(
     assert {v.direction for v in found} == {direction}
     names = {rural3.grid.bus(bus).name: at for at, bus in enumerate(tree.buses)}
     for violation in found:
-        assert violation.branch in tree.path(names[violation.element])
+        assert violation.line - 1 in tree.path(names[violation.element])
         assert sign * (violation.value - violation.limit) > 0
         assert 0 <= violation.limit_wh < violation.flow_wh == flow_wh
     # The deepest cut comes first.
