@@ -30,7 +30,7 @@ EPOCH_S = 1_800_000_000
 YUAN = 1_000_000
 SEATS = 4
 FUND_GAS = 300_000
-"""More than either call of `World.fund` takes; to estimate it would double the time of most tests."""
+"""More than either call of `World.fund` takes; estimating it would double most tests' time."""
 
 LIMITS = Limits(price_cap_uyuan_per_kwh=2 * YUAN, fee_cap_uyuan_per_kwh=100_000)
 PENG = Benchmark(

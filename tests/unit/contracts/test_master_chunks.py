@@ -1,0 +1,104 @@
+"""Settlement in several transactions: the same money, whoever interferes."""
+
+from __future__ import annotations
+
+from web3.contract.contract import ContractFunction
+
+from market import keeper
+from tests.unit.contracts.support import (
+    FUNDS_UYUAN,
+    accepted,
+    cleared,
+    crowd,
+    measured,
+    offer,
+)
+from tests.unit.contracts.test_master import SETTLED, settle_call, stage
+from tests.world import World, undone
+
+
+def two_buckets(world: World) -> int:
+    """Return a reported period with positions in two buckets."""
+    crowd(world, 256)
+    for node in (0, 1, 256):
+        world.fund(node, FUNDS_UYUAN)
+    period = world.free_period()
+    world.warp(world.market.schedule.price_deadline(period))
+    world.agree(offer(period, seller=1, buyer=256))
+    cleared(world, period)
+    world.warp(world.market.schedule.close(period))
+    world.report(period, [measured(1, export_wh=8_000), measured(256, import_wh=11_000)])
+    return period
+
+
+def next_chunk(world: World, period: int) -> ContractFunction:
+    """Return the next chunk of one bucket, as a keeper would send it."""
+    return keeper.settle_call(world.market, world.history, period, 1)
+
+
+def test_settle__bucket_by_bucket__moves_what_one_call_would(world: World) -> None:
+
+    period = two_buckets(world)
+    with undone(world):
+        assert world.keeper.settle(period, 2)
+        at_once = [world.worth(node) for node in (0, 1, 256)]
+    chunks = 0
+    while stage(world, period) != SETTLED:
+        world.chain.send(world.stranger, next_chunk(world, period))
+        chunks += 1
+    assert chunks == 6  # two buckets in three passes
+    assert [world.worth(node) for node in (0, 1, 256)] == at_once
+    assert at_once[1] != FUNDS_UYUAN
+
+
+def test_settle__chunk_repeated__is_a_no_op(world: World) -> None:
+    period = two_buckets(world)
+    chunk = next_chunk(world, period)
+    world.chain.send(world.stranger, chunk)
+    under_way = world.chain.read(world.market.master.functions.jobHash(period))
+    assert any(under_way)
+    receipt = world.chain.send(world.deployer, chunk)  # a griefer, or somebody too late
+    assert receipt["logs"] == []
+    assert world.chain.read(world.market.master.functions.jobHash(period)) == under_way
+    assert world.keeper.settle(period, 1)
+    assert stage(world, period) == SETTLED
+
+
+def test_settle__begun_in_tiny_chunks_by_a_griefer__is_finished_by_anybody(world: World) -> None:
+    period = two_buckets(world)
+    chunk = next_chunk(world, period)
+    world.chain.send(world.stranger, chunk)
+    # Another begins from scratch meanwhile: it neither restarts nor harms the one under way.
+    whole = settle_call(
+        world, period, world.history.position_buckets(period), [],
+        world.history.report_buckets(period, 1),
+    )  # fmt: skip
+    assert accepted(whole, world.deployer) is False
+    assert world.keeper.settle(period, 2)
+    assert stage(world, period) == SETTLED
+
+
+def test_settle__new_version_between_chunks__finishes_the_old_then_corrects(world: World) -> None:
+    period = two_buckets(world)
+    world.chain.send(world.stranger, next_chunk(world, period))
+    world.warp(world.now() + world.market.schedule.round_length_s)
+    world.report(
+        period, [measured(1, export_wh=10_000), measured(256, import_wh=10_000)], version=2
+    )
+    assert world.keeper.settle(period, 1)
+    assert world.history.state(period).version == 1
+    assert world.keeper.settle(period, 1)
+    assert world.history.state(period).version == 2
+    assert world.worth(1) == FUNDS_UYUAN + 4_379_000
+    assert world.worth(256) == FUNDS_UYUAN - 4_379_000
+
+
+def test_settle__window_ends_between_chunks__stays_provisional_and_can_be_finalised(
+    world: World,
+) -> None:
+    period = two_buckets(world)
+    world.chain.send(world.stranger, next_chunk(world, period))
+    world.warp(world.market.schedule.window_end(period))
+    assert world.keeper.settle(period, 1)
+    assert stage(world, period) == SETTLED
+    assert not world.keeper.settle(period, 1)  # nobody was silent, so nothing can change
