@@ -131,9 +131,7 @@ class TariffPrices(_Table):
     utc_offset_s: Annotated[int, Field(gt=-86_400, lt=86_400)] = 0
 
 
-PricesConfig = Annotated[
-    BenchmarkPrices | CsvPrices | TariffPrices, Field(discriminator="source")
-]
+PricesConfig = Annotated[BenchmarkPrices | CsvPrices | TariffPrices, Field(discriminator="source")]
 
 
 class ReportConfig(_Table):

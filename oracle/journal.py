@@ -119,9 +119,7 @@ class Journal:
         self.path = path
         try:
             if read_only:
-                self._db = sqlite3.connect(
-                    f"file:{path}?mode=ro", uri=True, isolation_level=None
-                )
+                self._db = sqlite3.connect(f"file:{path}?mode=ro", uri=True, isolation_level=None)
             else:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 self._db = sqlite3.connect(path, isolation_level=None)
@@ -212,8 +210,7 @@ class Journal:
                 "INSERT OR IGNORE INTO proposals VALUES (?, ?, ?, ?, ?)", (*key, payload)
             )
         row = self._db.execute(
-            "SELECT payload FROM proposals "
-            "WHERE (topic, period, version, round) = (?, ?, ?, ?)",
+            "SELECT payload FROM proposals WHERE (topic, period, version, round) = (?, ?, ?, ?)",
             key,
         ).fetchone()
         return str(row[0])
