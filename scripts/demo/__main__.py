@@ -16,7 +16,7 @@ PERIODS_PER_DAY = 96
 
 INTERRUPTED = 130
 
-app = typer.Typer(add_completion=False, rich_markup_mode="rich")
+app = typer.Typer(add_completion=False, rich_markup_mode="markdown")
 
 
 @app.command()

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from web3.contract.contract import ContractFunction
+from web3.types import RPCEndpoint
 
 from market.chain import POLL_S, TX_GAS_LIMIT, Chain
 from market.deployment import Market, Terms, deploy
@@ -61,7 +62,11 @@ class Stage:
             limits=LIMITS,
             benchmark=STORY_BENCHMARK,
         )
-        return cls(url, deploy(Chain(url), people.deployer, terms, path), people)
+        chain = Chain(url)
+        # web3 asks for the chain's id before every call; this chain lives no longer than the demo.
+        chain.w3.provider.cache_allowed_requests = True
+        chain.w3.provider.cacheable_requests = {RPCEndpoint("eth_chainId")}
+        return cls(url, deploy(chain, people.deployer, terms, path), people)
 
     def admit(self, nodes: Sequence[Node], meter_key: Callable[[str], bytes]) -> None:
         """Have the grid company admit all nodes.
