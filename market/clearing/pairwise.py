@@ -83,30 +83,32 @@ def _fit(seller_bus: Ints, buyer_bus: Ints, matched_wh: Ints, feeder: Feeder) ->
     # Room of each line towards the root, then of each away from it; what one gains the other loses.
     room_wh = lines.feeder.up_wh.tolist() + lines.feeder.down_wh.tolist()
     parent = lines.feeder.parent.tolist()
-    paths: dict[tuple[int, int], list[tuple[int, int]]] = {}
+    paths: dict[tuple[int, int], tuple[list[int], list[int]]] = {}
     columns = (crossing, seller[crossing], buyer[crossing], matched_wh[crossing])
     for pair, start, end, matched in zip(*(column.tolist() for column in columns), strict=True):
         path = paths.get((start, end))
         if path is None:
             path = paths[start, end] = _path(start, end, parent)
-        through_wh = min(matched, *(room_wh[ahead] for ahead, _ in path))
+        ahead, back = path
+        through_wh = min(matched, min(map(room_wh.__getitem__, ahead)))
         if through_wh:
-            for ahead, back in path:
-                room_wh[ahead] -= through_wh
-                room_wh[back] += through_wh
+            for line in ahead:
+                room_wh[line] -= through_wh
+            for line in back:
+                room_wh[line] += through_wh
         filled[pair] = through_wh
     return filled
 
 
-def _path(start: int, end: int, parent: list[int]) -> list[tuple[int, int]]:
-    """Lines from one bus to another, each as its place among the rooms ahead and back."""
-    path = []
+def _path(start: int, end: int, parent: list[int]) -> tuple[list[int], list[int]]:
+    """Lines from one bus to another, as their places among the rooms ahead and among those back."""
+    ahead: list[int] = []
+    back: list[int] = []
     while start != end:
         # Parents come first, so the end with the higher number is the one below.
-        if start > end:
-            path.append((start, start + len(parent)))
-            start = parent[start]
-        else:
-            path.append((end + len(parent), end))
-            end = parent[end]
-    return path
+        climbs = start > end
+        line = start if climbs else end
+        ahead.append(line if climbs else line + len(parent))
+        back.append(line + len(parent) if climbs else line)
+        start, end = (parent[start], end) if climbs else (start, parent[end])
+    return ahead, back

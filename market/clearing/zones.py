@@ -58,8 +58,7 @@ def clear_pool(
     feeder, bus = connect(orders, feeder)
     at = at[np.argsort(merit_keys(orders)[at])]
     ranked = Ranked(at, orders.is_buy[at], orders.energy_wh[at], bus[at])
-    filled = _fill(ranked, feeder)
-    flow = feeder.flows(sum_by(ranked.bus, np.where(ranked.is_buy, -filled, filled), len(feeder)))
+    filled, flow = _fill(ranked, feeder)
     zones = feeder.contracted((flow > -feeder.down_wh) & (flow < feeder.up_wh))
     filled_wh = np.zeros(len(orders), dtype=np.int64)
     filled_wh[at] = filled
@@ -73,26 +72,24 @@ def clear_pool(
     )
 
 
-def _fill(ranked: Ranked, feeder: Feeder) -> Ints:
-    """Find what each order trades: the one maximum of section 4."""
-    lines = _contract_idle_lines(ranked, feeder)
-    passed = _pass_keys(ranked, lines.feeder, lines.zone_of_bus[ranked.bus])
-    return np.where(ranked.is_buy, ranked.energy_wh - passed, passed)
+def _fill(ranked: Ranked, feeder: Feeder) -> tuple[Ints, Ints]:
+    """Find what each order trades, the one maximum of section 4, and the flow of each line.
 
-
-def _contract_idle_lines(ranked: Ranked, feeder: Feeder) -> Contraction:
-    """Join the buses of lines that cannot bind whatever trades below them."""
-    buys, energy, buses = ranked.is_buy, ranked.energy_wh, len(feeder)
-    most_up = sum_by(ranked.bus[~buys], energy[~buys], buses).tolist()
-    most_down = sum_by(ranked.bus[buys], energy[buys], buses).tolist()
-    parent, up, down = feeder.parent.tolist(), feeder.up_wh.tolist(), feeder.down_wh.tolist()
-    idle = np.zeros(buses, dtype=np.bool_)
-    for bus in range(buses - 1, 0, -1):
-        # A headroom that is just reached does not change who trades, so it need not be cut here.
-        idle[bus] = most_up[bus] <= up[bus] and most_down[bus] <= down[bus]
-        most_up[parent[bus]] += min(most_up[bus], up[bus])
-        most_down[parent[bus]] += min(most_down[bus], down[bus])
-    return feeder.contracted(idle)
+    Lines count from the moment a solution without them overloads them: one that overloads none is
+    the maximum with all of them, and few lines of a feeder ever bind.
+    """
+    ignored = np.ones(len(feeder), dtype=np.bool_)
+    while True:
+        lines = feeder.contracted(ignored)
+        passed = _pass_keys(ranked, lines.feeder, lines.zone_of_bus[ranked.bus])
+        filled = np.where(ranked.is_buy, ranked.energy_wh - passed, passed)
+        net = sum_by(ranked.bus, np.where(ranked.is_buy, -filled, filled), len(feeder))
+        flow = feeder.flows(net)
+        overloaded = (flow < -feeder.down_wh) | (flow > feeder.up_wh)
+        overloaded[0] = False
+        if not overloaded.any():
+            return filled, flow
+        ignored &= ~overloaded
 
 
 def _pass_keys(ranked: Ranked, feeder: Feeder, bus: Ints) -> Ints:
