@@ -183,6 +183,7 @@ contract Book is IBook, Clock, EIP712 {
     function _checkOrder(bytes32 market, uint32 period, uint64 deadline, uint8 options) private view {
         if (REGISTRY.paused()) revert OrdersPaused();
         if (market != MARKET) revert WrongMarket(market, MARKET);
+        if (period < MASTER.firstPeriod()) revert BeforeMarket(period, MASTER.firstPeriod());
         if (block.timestamp > deadline) revert Expired(deadline, block.timestamp);
         if (block.timestamp < _priceOpening(period)) revert BookNotOpen(period, _priceOpening(period));
         if (block.timestamp >= _gate(period)) revert GateClosed(period, _gate(period));

@@ -22,6 +22,7 @@ import {Leg, Limits, Prices, Schedule} from "./types/Types.sol";
 /// @notice Documented in `IMaster`.
 contract Master is IMaster, Clock {
     using Legs for Leg;
+    using Sheets for Sheet;
 
     /// The rooms a master works with.
     struct Rooms {
@@ -96,7 +97,7 @@ contract Master is IMaster, Clock {
     }
 
     /// @inheritdoc IMaster
-    function settle(Job calldata given, Hashes calldata hashes, Bucket[] calldata buckets)
+    function settle(Job calldata given, Hashes calldata hashes, Bucket[] calldata buckets, uint32 most)
         external
         returns (bool done)
     {
@@ -106,24 +107,29 @@ contract Master is IMaster, Clock {
         if (!done) return false;
 
         _checkHashes(p, job, hashes);
-        uint256 count = _bucketCount(hashes);
-        uint256 left = count - job.bucket;
-        if (buckets.length == 0 || buckets.length > left) revert TooManyBuckets(buckets.length, left);
+        uint256 total = _bucketCount(hashes);
+        uint256 left = total - job.bucket;
+        if (buckets.length == 0 || buckets.length > left) revert WrongBuckets(buckets.length, left);
         _checkBytes(job.bucket, hashes, buckets);
 
         Sheet memory sheet = Sheets.read(job.bucket, buckets, p.isVoid);
+        uint256 nodes = sheet.nodes.length;
+        bool whole = buckets.length == total && nodes <= most;
+        bool more = sheet.cut(job.row, most);
+        if (more && (buckets.length != 1 || most == 0)) revert CannotStop(buckets.length, nodes, most);
         Deviation[] memory was = _deviations(sheet, sheet.was, job.was);
         Deviation[] memory now_ = _deviations(sheet, sheet.now_, job.now_);
-        bool whole = buckets.length == count;
         do {
+            bool passEnds = !more && job.bucket + buckets.length == total;
             if (job.pass == PAY) {
-                _pay(job, sheet, was, now_);
+                _pay(job, sheet, was, now_, passEnds);
             } else {
                 _prepare(job.pass, job.was, was);
                 _prepare(job.pass, job.now_, now_);
             }
-            job.bucket += uint32(buckets.length); // at most all buckets
-            if (job.bucket == count) _nextPass(job);
+            if (passEnds) _nextPass(job);
+            else if (more) job.row += most;
+            else (job.bucket, job.row) = (job.bucket + uint32(buckets.length), 0); // at most the period's buckets
         } while (whole && job.pass != DONE);
 
         if (job.pass == DONE) return _finish(p, job);
@@ -268,7 +274,7 @@ contract Master is IMaster, Clock {
 
     /// @dev Ends a pass: what one leg traded is no longer there for the local balance.
     function _nextPass(Job memory job) private pure {
-        job.bucket = 0;
+        (job.bucket, job.row) = (0, 0);
         _endPass(job.pass, job.was);
         _endPass(job.pass, job.now_);
         ++job.pass;
@@ -283,7 +289,9 @@ contract Master is IMaster, Clock {
     }
 
     /// @dev Computes the nets of a chunk under both bases and has the vault move the difference.
-    function _pay(Job memory job, Sheet memory sheet, Deviation[] memory was, Deviation[] memory now_) private {
+    function _pay(Job memory job, Sheet memory sheet, Deviation[] memory was, Deviation[] memory now_, bool last)
+        private
+    {
         Prices memory prices = ORACLE.pricesOf(job.period);
         int256[] memory netsBefore = _nets(job, sheet, was, prices, false);
         int256[] memory nets = _nets(job, sheet, now_, prices, true);
@@ -307,7 +315,7 @@ contract Master is IMaster, Clock {
         assembly ("memory-safe") {
             mstore(transfers, moved) // only ever shortens the array
         }
-        VAULT.settle(job.period, transfers);
+        VAULT.settle(job.period, transfers, last);
     }
 
     /// @dev Takes a chunk through all legs under one basis; nothing if there is no such basis. Only the present basis

@@ -30,12 +30,12 @@ contract Oracle is IOracle, Queries {
 
     /// @inheritdoc Ballots
     function _isDecided(Proposal calldata p) internal view override returns (bool) {
-        return p.topic == Topic.Report && _latestVersion(p.period) >= p.version;
+        return p.topic == Topic.Prices ? _arePricesAccepted(p.period) : _latestVersion(p.period) >= p.version;
     }
 
     /// @inheritdoc Ballots
     function _accept(Proposal calldata p) internal override {
-        // Accepted prices are written down by `fixPrices`, which brings their bytes.
-        if (p.topic == Topic.Report) _acceptReport(p.period, p.version, p.digest);
+        if (p.topic == Topic.Prices) _acceptPrices(p.period, p.digest);
+        else _acceptReport(p.period, p.version, p.digest);
     }
 }

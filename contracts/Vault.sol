@@ -20,6 +20,12 @@ contract Vault is IVault {
         uint128 amount;
     }
 
+    /// Where a settlement takes its credits from: first what its own debits brought in, then the grid company's balance.
+    struct Purse {
+        uint256 transit;
+        uint256 gridFree;
+    }
+
     uint32 private constant GRID = 0;
 
     IERC20 private immutable TOKEN;
@@ -28,8 +34,8 @@ contract Vault is IVault {
     IMaster private immutable MASTER;
 
     mapping(uint32 node => Account) private _accounts;
-    mapping(uint32 node => uint256) private _debts;
     mapping(uint32 period => mapping(uint32 node => uint256)) private _held;
+    mapping(uint32 period => uint256) private _transit;
 
     mapping(uint32 node => Claim[]) private _claims;
     mapping(uint32 node => uint256) private _nextClaim;
@@ -94,7 +100,7 @@ contract Vault is IVault {
     function lock(uint32 node, uint256 amountUyuan) external {
         if (msg.sender != BOOK) revert NotBook(msg.sender);
         Account memory account = _accounts[node];
-        if (account.inDebt) revert InDebt(node, _debts[node]);
+        if (account.debtUyuan != 0) revert InDebt(node, account.debtUyuan);
         if (amountUyuan > account.freeUyuan) revert InsufficientFree(node, amountUyuan, account.freeUyuan);
         // Bounded by the free balance, so it fits; locked plus free never exceeds the token's supply cap.
         account.freeUyuan -= uint64(amountUyuan);
@@ -103,16 +109,18 @@ contract Vault is IVault {
     }
 
     /// @inheritdoc IVault
-    function settle(uint32 period, Transfer[] calldata transfers) external {
+    function settle(uint32 period, Transfer[] calldata transfers, bool last) external {
         if (msg.sender != address(MASTER)) revert NotMaster(msg.sender);
-        uint256 gridFree = _accounts[GRID].freeUyuan;
+        Purse memory purse = Purse({transit: _transit[period], gridFree: _accounts[GRID].freeUyuan});
         for (uint256 i; i < transfers.length; ++i) {
-            if (transfers[i].netUyuan() < 0) gridFree = _move(period, transfers[i], gridFree);
+            if (transfers[i].netUyuan() < 0) _move(period, transfers[i], purse);
         }
         for (uint256 i; i < transfers.length; ++i) {
-            if (transfers[i].netUyuan() >= 0) gridFree = _move(period, transfers[i], gridFree);
+            if (transfers[i].netUyuan() >= 0) _move(period, transfers[i], purse);
         }
-        _accounts[GRID].freeUyuan = uint64(gridFree); // part of the supply, which fits
+        if (last) (purse.transit, purse.gridFree) = (0, purse.gridFree + _fundClaims(purse.transit));
+        _transit[period] = purse.transit;
+        _accounts[GRID].freeUyuan = uint64(purse.gridFree); // part of the supply, which fits
         emit Settled(period, transfers);
     }
 
@@ -123,7 +131,7 @@ contract Vault is IVault {
 
     /// @inheritdoc IVault
     function debtOf(uint32 node) external view returns (uint256) {
-        return _debts[node];
+        return _accounts[node].debtUyuan;
     }
 
     /// @inheritdoc IVault
@@ -140,12 +148,17 @@ contract Vault is IVault {
     }
 
     /// @inheritdoc IVault
+    function transitOf(uint32 period) external view returns (uint256) {
+        return _transit[period];
+    }
+
+    /// @inheritdoc IVault
     function claimTotals() external view returns (uint256 arose, uint256 funded, uint256 collected) {
         return (_arose, _funded, _collected);
     }
 
-    /// @dev Settles one node against the grid company's free balance and returns what is left of that.
-    function _move(uint32 period, Transfer transfer, uint256 gridFree) private returns (uint256) {
+    /// @dev Settles one node against the purse.
+    function _move(uint32 period, Transfer transfer, Purse memory purse) private {
         uint32 node = transfer.node();
         int256 net = transfer.netUyuan();
         Account memory account = _accounts[node];
@@ -162,31 +175,22 @@ contract Vault is IVault {
             uint256 due = uint256(-net);
             uint256 paid = _min(due, free);
             free -= paid;
-            gridFree += _fundClaims(paid);
+            purse.transit += paid;
             if (paid != due) {
-                account.inDebt = true;
-                _debts[node] += due - paid;
+                account.debtUyuan += uint96(due - paid); // a net is below 2^67, so 2^29 of them would fit
                 emit DebtIncurred(node, due - paid);
             }
         } else if (net > 0) {
             uint256 credit = uint256(net);
-            if (account.inDebt) {
-                uint256 forgiven = _min(credit, _debts[node]);
-                credit -= forgiven;
-                account.inDebt = _repay(node, forgiven);
-            }
-            uint256 paid = _min(credit, gridFree);
-            gridFree -= paid;
+            credit -= _repay(node, account, credit);
+            uint256 paid = _pay(purse, credit);
             free += paid;
             if (paid != credit) _owe(node, credit - paid);
         }
 
-        if (account.inDebt && free != 0) {
-            uint256 repaid = _min(free, _debts[node]);
-            free -= repaid;
-            gridFree += _fundClaims(repaid);
-            account.inDebt = _repay(node, repaid);
-        }
+        uint256 repaid = _repay(node, account, free);
+        free -= repaid;
+        purse.transit += repaid;
 
         if (transfer.hold()) {
             int256 pot = int256(released) + net;
@@ -202,7 +206,15 @@ contract Vault is IVault {
         account.freeUyuan = uint64(free);
         account.lockedUyuan = uint64(locked);
         _accounts[node] = account;
-        return gridFree;
+    }
+
+    /// @dev Takes as much of a credit from the purse as there is.
+    function _pay(Purse memory purse, uint256 creditUyuan) private pure returns (uint256 paid) {
+        uint256 fromTransit = _min(creditUyuan, purse.transit);
+        uint256 fromGrid = _min(creditUyuan - fromTransit, purse.gridFree);
+        purse.transit -= fromTransit;
+        purse.gridFree -= fromGrid;
+        return fromTransit + fromGrid;
     }
 
     /// @dev Books tokens that reached the vault, or left its claims, for a node.
@@ -212,22 +224,19 @@ contract Vault is IVault {
             grid.freeUyuan += uint64(_fundClaims(amountUyuan)); // at most the supply
             return;
         }
-        Account storage account = _accounts[node];
-        if (account.inDebt) {
-            uint256 repaid = _min(amountUyuan, _debts[node]);
-            amountUyuan -= repaid;
-            grid.freeUyuan += uint64(_fundClaims(repaid)); // at most the supply
-            account.inDebt = _repay(node, repaid);
-        }
-        account.freeUyuan += uint64(amountUyuan); // at most the supply
+        Account memory account = _accounts[node];
+        uint256 repaid = _repay(node, account, amountUyuan);
+        if (repaid != 0) grid.freeUyuan += uint64(_fundClaims(repaid)); // at most the supply
+        account.freeUyuan += uint64(amountUyuan - repaid); // at most the supply
+        _accounts[node] = account;
     }
 
-    /// @dev Writes off repaid debt; returns whether any is left.
-    function _repay(uint32 node, uint256 amountUyuan) private returns (bool) {
-        uint256 left = _debts[node] - amountUyuan;
-        _debts[node] = left;
-        emit DebtRepaid(node, amountUyuan);
-        return left != 0;
+    /// @dev Writes off as much debt of an account in memory as an amount covers; returns how much.
+    function _repay(uint32 node, Account memory account, uint256 amountUyuan) private returns (uint256 repaid) {
+        repaid = _min(amountUyuan, account.debtUyuan);
+        if (repaid == 0) return 0;
+        account.debtUyuan -= uint96(repaid); // at most the debt
+        emit DebtRepaid(node, repaid);
     }
 
     function _owe(uint32 node, uint256 amountUyuan) private {

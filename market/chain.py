@@ -42,6 +42,9 @@ POLL_S = 0.02
 GAS_HEADROOM_PERCENT = 25
 """Added to a gas estimate, because another transaction may come in between."""
 
+NOBODY = "0x" + 40 * "0"
+"""The address of a sender that does not matter."""
+
 TX_GAS_LIMIT = 2**24
 """No transaction may ask for more gas (EIP-7825)."""
 
@@ -170,6 +173,33 @@ class Chain:
         except (ContractLogicError, ContractCustomError, ContractPanicError) as exc:
             raise reverted(_name(call), exc) from exc
 
+    def estimate(self, call: Call, sender: str = NOBODY, value_wei: int = 0) -> int | None:
+        """Return a gas limit that holds for a call, or None if no transaction could have enough.
+
+        Args:
+            call: The contract call.
+            sender: Who would send it.
+            value_wei: Native money to send along.
+
+        Raises:
+            Reverted: If the contract refuses.
+            OutOfFunds: If the sender cannot pay for the gas.
+            ChainUnreachable: If the endpoint does not answer.
+        """
+        # Asking with the most a transaction may have makes the answer the same on every chain.
+        tx: TxParams = {"from": checksum(sender), "value": Wei(value_wei), "gas": TX_GAS_LIMIT}
+        try:
+            estimate = self.guarded(lambda: call.estimate_gas(tx))
+        except (ContractLogicError, ContractCustomError, ContractPanicError) as exc:
+            if _lacks_gas(exc):
+                return None
+            raise reverted(_name(call), exc) from exc
+        except Web3RPCError as exc:
+            if _lacks_gas(exc):
+                return None
+            raise _rpc_failure(sender, exc) from exc
+        return min(estimate * (100 + GAS_HEADROOM_PERCENT) // 100, TX_GAS_LIMIT)
+
     def send(
         self,
         account: LocalAccount,
@@ -213,9 +243,8 @@ class Chain:
         try:
             tx: TxParams = {**_from(account, value_wei), **self.fees()}
             if gas is None:
-                estimate = self.guarded(lambda: call.estimate_gas(_from(account, value_wei)))
-                gas = min(estimate * (100 + GAS_HEADROOM_PERCENT) // 100, TX_GAS_LIMIT)
-            tx["gas"] = gas
+                gas = self.estimate(call, sender, value_wei)
+            tx["gas"] = TX_GAS_LIMIT if gas is None else gas
             if nonce is None:
                 nonce = self.nonce(sender)
             tx["nonce"] = nonce  # type: ignore[typeddict-item]
@@ -343,6 +372,13 @@ def _explain(account: LocalAccount, call: Call, value_wei: int, receipt: TxRecei
 
 def _from(account: LocalAccount, value_wei: int) -> TxParams:
     return {"from": account.address, "value": Wei(value_wei)}
+
+
+def _lacks_gas(exc: Exception) -> bool:
+    """Return whether a node says that a call ran out of gas; each client has its own words."""
+    text = str(exc).lower()
+    words = ("out of gas", "outofgas", "gas required exceeds", "exceeds allowance", "gas limit")
+    return any(word in text for word in words)
 
 
 def _name(call: Call) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -20,7 +21,7 @@ from web3.contract import Contract
 from web3.types import Nonce
 from web3.utils import get_create_address
 
-from market.chain import Chain, ChainError, WrongChain
+from market.chain import POLL_S, Chain, ChainError, WrongChain
 from market.contracts import NAMES, artifact
 from market.messages import Domain
 from market.prices import Benchmark, Limits
@@ -30,6 +31,9 @@ ROLES = ("ADMISSION_ROLE", "TREASURY_ROLE", "TARIFF_ROLE", "COMMITTEE_ROLE", "PA
 """The grid company's named roles in the registry."""
 
 DEFAULT_ADMIN_ROLE = bytes(32)
+
+CREATION_TIMEOUT_S = 60.0
+"""How long to wait for a contract creation that was sent before an interruption."""
 
 
 class DeploymentError(ChainError):
@@ -282,6 +286,8 @@ def _create(
 ) -> None:
     expected = record.start_nonce + offset
     nonce = chain.nonce(deployer.address)
+    if nonce == expected + 1 and _comes_to_stand(chain, record.addresses[name]):
+        return
     if nonce != expected:
         raise DeploymentError(
             f"the deployer's next nonce is {nonce}, but {name} needs {expected}: the account sent "
@@ -295,6 +301,16 @@ def _create(
             f"{name} came to stand at {receipt['contractAddress']} instead of "
             f"{record.addresses[name]}; delete the deployment file and deploy anew"
         )
+
+
+def _comes_to_stand(chain: Chain, address: str) -> bool:
+    """Wait for a contract whose creation an interrupted deployment has sent already."""
+    give_up = time.monotonic() + CREATION_TIMEOUT_S
+    while not chain.has_code(address):
+        if time.monotonic() > give_up:
+            return False
+        time.sleep(POLL_S)
+    return True
 
 
 def _constructor(name: str, at: dict[str, str], terms: Terms) -> tuple[Any, ...]:

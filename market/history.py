@@ -123,8 +123,9 @@ class History:
             self._market.chain.read(self._market.oracle.functions.reportRoot(period, version))
         )
         for event in self._events(self._market.oracle, "ReportProposed", period):
-            if bytes(event["args"]["root"]) == root and event["args"]["version"] == version:
-                return [bytes(bucket) for bucket in event["args"]["buckets"]]
+            buckets = [bytes(bucket) for bucket in event["args"]["buckets"]]
+            if event["args"]["version"] == version and root_of(buckets) == root:
+                return buckets
         raise HistoryError(
             f"no proposal carries report {version} of period {period}; try another endpoint"
         )

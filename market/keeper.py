@@ -10,14 +10,19 @@ from eth_utils.crypto import keccak
 from web3.contract.contract import ContractFunction
 from web3.types import TxReceipt
 
+from market.chain import Reverted
 from market.deployment import Market
 from market.history import History, Job, Past
+from market.packing import BUCKET_NODES
 
 CLEAR_BUCKETS = 16
 """Buckets one clearing transaction handles; 256 nodes cost at most 0.9 Mgas each."""
 
 SETTLE_BUCKETS = 4
-"""Buckets one settling transaction handles; 256 nodes cost at most 3.5 Mgas each."""
+"""Buckets one settling transaction tries to handle; it halves what does not fit."""
+
+ALL_NODES = 2**32 - 1
+"""No limit on the nodes of a settling transaction."""
 
 Send = Callable[[ContractFunction], TxReceipt]
 """Sends a transaction and waits for it."""
@@ -76,12 +81,15 @@ class Keeper:
         while not self._history.state(period).cleared:
             self._send(self._market.master.functions.clear(period, buckets))
 
-    def settle(self, period: int, buckets: int = SETTLE_BUCKETS) -> bool:
+    def settle(
+        self, period: int, buckets: int = SETTLE_BUCKETS, nodes: int = ALL_NODES
+    ) -> bool:
         """Settle a cleared period on what is due now, or carry on where a settlement stopped.
 
         Args:
             period: The period.
-            buckets: Buckets per transaction.
+            buckets: Most buckets per transaction; halved by itself where they do not fit.
+            nodes: Most nodes per transaction, likewise.
 
         Returns:
             Whether anything was settled.
@@ -91,7 +99,7 @@ class Keeper:
         """
         done = False
         while True:
-            call = settle_call(self._market, self._history, period, buckets)
+            call, _gas = fitting_settle_call(self._market, self._history, period, buckets, nodes)
             if not self._market.chain.read(call):
                 return done
             self._send(call)
@@ -100,8 +108,47 @@ class Keeper:
                 return done
 
 
+def fitting_settle_call(
+    market: Market,
+    past: Past,
+    period: int,
+    buckets: int = SETTLE_BUCKETS,
+    nodes: int = ALL_NODES,
+) -> tuple[ContractFunction, int]:
+    """Return the next step of a settlement, as large as fits a transaction, with its gas limit.
+
+    What a node costs depends on what happens to it: one that gets a claim costs ten times one whose
+    balance just moves.
+
+    Args:
+        market: The market.
+        past: What is known of the period.
+        period: The period, cleared.
+        buckets: Most buckets.
+        nodes: Most nodes.
+
+    Raises:
+        Reverted: If there is nothing to settle, or the past lags the chain.
+    """
+    while True:
+        call = settle_call(market, past, period, buckets, nodes)
+        gas = market.chain.estimate(call)
+        if gas is not None:
+            return call, gas
+        if buckets > 1:
+            buckets //= 2
+        elif nodes > 1:
+            nodes = min(nodes, BUCKET_NODES) // 2
+        else:
+            raise Reverted("settle", "OutOfGas", (f"a single node of period {period}",))
+
+
 def settle_call(
-    market: Market, past: Past, period: int, buckets: int = SETTLE_BUCKETS
+    market: Market,
+    past: Past,
+    period: int,
+    buckets: int = SETTLE_BUCKETS,
+    nodes: int = ALL_NODES,
 ) -> ContractFunction:
     """Return the call that settles a period, or its next chunk.
 
@@ -110,15 +157,17 @@ def settle_call(
         past: What is known of the period; if it lags the chain, the call does nothing or reverts.
         period: The period, cleared.
         buckets: Most buckets the call handles.
+        nodes: Most nodes the call handles; fewer than the buckets have only if it is one bucket.
     """
-    job = past.job(period) or (period, 0, 0, False, _NO_BASIS, _NO_BASIS, 0, 0, 0, 0)
+    job = past.job(period) or (period, 0, 0, 0, False, _NO_BASIS, _NO_BASIS, 0, 0, 0, 0)
     data = _bytes(past, period, job)
-    return market.master.functions.settle(job, data.hashes(), data.chunk(job[2], buckets))
+    chunk = data.chunk(job[2], buckets)
+    return market.master.functions.settle(job, data.hashes(), chunk, nodes)
 
 
 def _bytes(past: Past, period: int, job: Job) -> _Bytes:
     """Collect the buckets of the job's bases; a fresh job's are the present state's."""
-    was, now = job[4], job[5]
+    was, now = job[5], job[6]
     if now[0]:
         was_version, now_version = was[2], now[2]
     else:

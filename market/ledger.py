@@ -124,6 +124,7 @@ class Ledger:
         self.accounts: dict[int, Account] = {}
         self.locks: dict[tuple[int, int], int] = {}
         self.holds: dict[tuple[int, int], int] = {}
+        self.transits: dict[int, int] = {}
         self.claims: list[Claim] = []
         self.token_balance_uyuan = 0
 
@@ -143,7 +144,7 @@ class Ledger:
             self._grid_receives(amount_uyuan)
             return
         self.account(node).free_uyuan += amount_uyuan
-        self._repay_from_free(node)
+        self._grid_receives(self._repay_from_free(node))
 
     def withdraw(self, node: int, amount_uyuan: int, margin_uyuan: int = 0) -> None:
         """Pay tokens out of what is free, leaving the margin.
@@ -181,12 +182,16 @@ class Ledger:
         account.locked_uyuan += increase
         self.locks[period, node] = lock_uyuan
 
-    def apply(self, period: int, transfers: Iterable[Transfer]) -> None:
+    def apply(self, period: int, transfers: Iterable[Transfer], *, last: bool = True) -> None:
         """Move the money of one call of a settlement, debits before credits.
+
+        Credits are paid from what the settlement's debits brought in, then by the grid company;
+        what the debits leave after the last call is the grid company's.
 
         Args:
             period: The period settled.
             transfers: At most one per node, from `market.settlement.delta` or any part of it.
+            last: Whether the settlement ends with this call.
 
         Raises:
             LedgerError: If a transfer releases another lock than the vault has, or a node occurs
@@ -208,6 +213,8 @@ class Ledger:
         for transfer in batch:
             if transfer.net_uyuan >= 0:
                 self._move(period, transfer)
+        if last:
+            self._grid_receives(self.transits.pop(period, 0))
 
     def collect(self, node: int) -> int:
         """Move what is funded of a node's claims to its free balance, after repaying its debt.
@@ -221,7 +228,7 @@ class Ledger:
                 amount += claim.funded_uyuan - claim.collected_uyuan
                 claim.collected_uyuan = claim.funded_uyuan
         self.account(node).free_uyuan += amount
-        self._repay_from_free(node)
+        self._grid_receives(self._repay_from_free(node))
         return amount
 
     def claims_uyuan(self, node: int) -> int:
@@ -231,19 +238,20 @@ class Ledger:
     def worth_uyuan(self, node: int) -> int:
         """`free + locked + claims - debt` of a node; moves by exactly `net`, micro-yuan.
 
-        For the grid company debts are owned and unfunded claims owed.
+        For the grid company debts and money in transit are owned, unfunded claims owed.
         """
         account = self.account(node)
         if node == GRID_COMPANY:
             debts = sum(a.debt_uyuan for a in self.accounts.values())
             unfunded = sum(c.amount_uyuan - c.funded_uyuan for c in self.claims)
-            return account.free_uyuan + debts - unfunded
+            return account.free_uyuan + sum(self.transits.values()) + debts - unfunded
         own = account.free_uyuan + account.locked_uyuan
         return own + self.claims_uyuan(node) - account.debt_uyuan
 
     def backing_uyuan(self) -> int:
-        """Free, locked, and funded but uncollected money; always equals the token balance."""
+        """Free, locked, in-transit, and funded but uncollected money; always equals the token balance."""
         own = sum(a.free_uyuan + a.locked_uyuan for a in self.accounts.values())
+        own += sum(self.transits.values())
         return own + sum(c.funded_uyuan - c.collected_uyuan for c in self.claims)
 
     def _move(self, period: int, transfer: Transfer) -> None:
@@ -259,10 +267,10 @@ class Ledger:
             paid = min(account.free_uyuan, due)
             account.free_uyuan -= paid
             account.debt_uyuan += due - paid
-            self._grid_receives(paid)
+            self._brings_in(period, paid)
         else:
-            self._credit(transfer.node, transfer.net_uyuan)
-        self._repay_from_free(transfer.node)
+            self._credit(period, transfer.node, transfer.net_uyuan)
+        self._brings_in(period, self._repay_from_free(transfer.node))
 
         if transfer.flagged:
             held = min(account.free_uyuan, max(0, released + transfer.net_uyuan))
@@ -271,24 +279,30 @@ class Ledger:
             if held:
                 self.holds[key] = held
 
-    def _credit(self, node: int, amount_uyuan: int) -> None:
+    def _brings_in(self, period: int, amount_uyuan: int) -> None:
+        self.transits[period] = self.transits.get(period, 0) + amount_uyuan
+
+    def _credit(self, period: int, node: int, amount_uyuan: int) -> None:
         account, grid = self.account(node), self.account(GRID_COMPANY)
         repaid = min(amount_uyuan, account.debt_uyuan)
         account.debt_uyuan -= repaid
         owed = amount_uyuan - repaid
-        paid = min(owed, grid.free_uyuan)
-        grid.free_uyuan -= paid
+        from_transit = min(owed, self.transits.get(period, 0))
+        from_grid = min(owed - from_transit, grid.free_uyuan)
+        self._brings_in(period, -from_transit)
+        grid.free_uyuan -= from_grid
+        paid = from_transit + from_grid
         account.free_uyuan += paid
         if owed > paid:
             self.claims.append(Claim(node=node, amount_uyuan=owed - paid))
 
-    def _repay_from_free(self, node: int) -> None:
+    def _repay_from_free(self, node: int) -> int:
         # A node in debt has nothing free, or it could withdraw what it owes.
         account = self.account(node)
         repaid = min(account.free_uyuan, account.debt_uyuan)
         account.free_uyuan -= repaid
         account.debt_uyuan -= repaid
-        self._grid_receives(repaid)
+        return repaid
 
     def _grid_receives(self, amount_uyuan: int) -> None:
         rest = amount_uyuan

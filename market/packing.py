@@ -22,6 +22,7 @@ from market.types import MeterReading, Options, Position, Quality
 POSITION_BYTES = 38
 READING_BYTES = 12
 BUCKET_BITS = 8
+BUCKET_NODES = 1 << BUCKET_BITS
 EMPTY_ROOT = bytes(32)
 """Root over no bucket at all."""
 

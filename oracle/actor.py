@@ -8,7 +8,7 @@ from eth_account.signers.local import LocalAccount
 from web3.contract.contract import ContractFunction
 
 from market.deployment import Market
-from market.keeper import CLEAR_BUCKETS, SETTLE_BUCKETS, settle_call
+from market.keeper import CLEAR_BUCKETS, fitting_settle_call
 from market.messages import Topic
 from oracle import log
 from oracle.duties.situation import (
@@ -32,7 +32,6 @@ PROPOSED_BYTE_GAS = 200
 PROPOSED_PRICES_GAS = 40_000
 FIXED_PRICES_GAS = 60_000
 CLEARED_BUCKET_GAS = 1_000_000
-SETTLED_NODE_GAS = 25_000
 
 
 class Actor:
@@ -80,10 +79,7 @@ class Actor:
                 count = min(buckets, CLEAR_BUCKETS)
                 return master.clear(period, count), CALL_GAS + CLEARED_BUCKET_GAS * count
             case Settle(period):
-                data = view.position_buckets(period)
-                nodes = len(view.meters) if len(data) <= SETTLE_BUCKETS else 256 * SETTLE_BUCKETS
-                call = settle_call(self._market, view, period)
-                return call, CALL_GAS + SETTLED_NODE_GAS * nodes
+                return fitting_settle_call(self._market, view, period)
             case ProposeReport(period, version, round_, buckets):
                 payload = json.dumps([bucket.hex() for bucket in buckets])
                 kept = self._journal.keep_proposal(Topic.REPORT, period, version, round_, payload)
@@ -99,7 +95,7 @@ class Actor:
             case FixPrices(first, round_, prices):
                 rows = [price_tuple(p) for p in prices]
                 gas = CALL_GAS + FIXED_PRICES_GAS * len(rows)
-                return oracle.fixPrices(first, round_, rows), gas
+                return oracle.fixPrices(first, rows), gas
             case Vote():
                 return self._vote(action)
 

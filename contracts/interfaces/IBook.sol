@@ -44,6 +44,8 @@ interface IBook {
     error OrdersPaused();
     /// @notice The message is for another market, or for this chain before it was reset.
     error WrongMarket(bytes32 given, bytes32 expected);
+    /// @notice The market does not settle periods that began before it did.
+    error BeforeMarket(uint32 period, uint32 firstPeriod);
     /// @notice The message's deadline has passed.
     error Expired(uint256 deadline, uint256 nowAt);
     /// @notice The period takes no orders yet; its book opens with its price proposals.

@@ -35,6 +35,7 @@ struct Basis {
 /// @param period The period.
 /// @param pass 0 counts, 1 matches, 2 pays.
 /// @param bucket The next bucket of the pass.
+/// @param row Nodes of that bucket the pass has handled already, if a call stopped inside it.
 /// @param flagged Whether a flagged node was met.
 /// @param was What the period was settled on before.
 /// @param now_ What it is settled on now.
@@ -46,6 +47,7 @@ struct Job {
     uint32 period;
     uint8 pass;
     uint32 bucket;
+    uint32 row;
     bool flagged;
     Basis was;
     Basis now_;
@@ -120,8 +122,10 @@ interface IMaster {
     error WrongHashes(uint32 period, uint8 which);
     /// @notice The bytes of a bucket do not match its hash; `which` as in `WrongHashes`.
     error WrongBytes(uint32 bucket, uint8 which);
-    /// @notice More buckets than the pass has left.
-    error TooManyBuckets(uint256 given, uint256 left);
+    /// @notice A call needs at least one bucket, and at most those the pass has left.
+    error WrongBuckets(uint256 given, uint256 left);
+    /// @notice A call may stop inside a bucket only if it is the only one.
+    error CannotStop(uint256 buckets, uint256 nodes, uint256 most);
 
     /// @notice Fixes the positions of up to `most` further buckets of a period, from its gate on. Before the last call the
     /// period becomes `Cleared`, later `Void`; once it is either, this does nothing.
@@ -129,12 +133,16 @@ interface IMaster {
 
     /// @notice Settles a period, or carries on: count, match and pay over all its buckets.
     /// @dev If the chunk is the whole period, all passes run in one call. Otherwise the call handles the next
-    /// `buckets.length` buckets of the present pass. A call whose job is stale, or that has nothing to do, changes nothing.
+    /// `buckets.length` buckets of the present pass, or the next `most` nodes of one, so that no bucket can be too large for a
+    /// transaction. A call whose job is stale, or that has nothing to do, changes nothing.
     /// @param job The job of the last `Continued`, or just the period to begin.
     /// @param hashes The hashes of all buckets.
     /// @param buckets The bytes of the next buckets.
+    /// @param most Most nodes to handle.
     /// @return done Whether anything was done.
-    function settle(Job calldata job, Hashes calldata hashes, Bucket[] calldata buckets) external returns (bool done);
+    function settle(Job calldata job, Hashes calldata hashes, Bucket[] calldata buckets, uint32 most)
+        external
+        returns (bool done);
 
     /// @notice Where a period stands.
     /// @return stage Its stage.

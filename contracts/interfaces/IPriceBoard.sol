@@ -19,25 +19,26 @@ interface IPriceBoard {
     error PricesOutOfOrder(Prices prices, Limits limits);
     /// @notice Feed-in, retail and fee of a period are its benchmark's.
     error NotTheBenchmark(uint32 period, Prices proposed, Prices benchmark);
-    /// @notice A benchmark must come before price proposals open for its first period, and after the one before.
-    error BenchmarkTooLate(uint32 fromPeriod, uint256 opensAt, uint32 lastFromPeriod);
+    /// @notice A benchmark must come before price proposals open for its first period.
+    error BenchmarkTooLate(uint32 fromPeriod, uint256 opensAt);
     /// @notice The prices can still change; they are final at `deadline` at the latest.
     error PricesNotFixed(uint32 period, uint256 deadline);
     /// @notice A proposal covers 1 to 96 periods.
     error RangeOutOfBounds(uint256 periods);
-    /// @notice The quorum has not accepted these prices in that round.
-    error NotAccepted(uint32 fromPeriod, uint32 round, bytes32 digest);
+    /// @notice The quorum has not accepted these prices.
+    error NotAccepted(uint32 fromPeriod, bytes32 digest);
     /// @notice The limits contradict each other.
     error BadLimits(Limits limits);
 
-    /// @notice Publishes prices for all periods from one on. Only the registry's `TARIFF_ROLE`.
+    /// @notice Publishes prices for all periods from one on, in place of any published for later ones. Only the registry's
+    /// `TARIFF_ROLE`.
     function setBenchmark(uint32 fromPeriod, Prices calldata prices) external;
 
     /// @notice Proposes prices for consecutive periods. Only the primary of the running round.
     function proposePrices(uint32 fromPeriod, Prices[] calldata prices) external;
 
     /// @notice Writes down prices a quorum accepted. Anyone may; periods past their deadline, or already fixed, stay as they are.
-    function fixPrices(uint32 fromPeriod, uint32 round, Prices[] calldata prices) external;
+    function fixPrices(uint32 fromPeriod, Prices[] calldata prices) external;
 
     /// @notice The final prices of a period. Reverts with `PricesNotFixed` while they could change.
     function pricesOf(uint32 period) external view returns (Prices memory);

@@ -12,11 +12,11 @@ interface IVault {
     /// One node's balance.
     /// @param freeUyuan May be withdrawn (but for the margin) or locked.
     /// @param lockedUyuan Secures positions, or is held while a meter is unread.
-    /// @param inDebt Whether the node owes the grid company, see `debtOf`.
+    /// @param debtUyuan What the node owes the grid company.
     struct Account {
         uint64 freeUyuan;
         uint64 lockedUyuan;
-        bool inDebt;
+        uint96 debtUyuan;
     }
 
     /// @notice Tokens came in for a node.
@@ -62,7 +62,11 @@ interface IVault {
     function lock(uint32 node, uint256 amountUyuan) external;
 
     /// @notice Moves the money of a settlement, debits before credits. Never reverts for lack of money. Only the `Master`.
-    function settle(uint32 period, Transfer[] calldata transfers) external;
+    /// @dev Credits are paid from what the settlement's debits brought in, kept apart until it ends, then by the grid company.
+    /// @param period The period settled.
+    /// @param transfers What moves; a settlement may need several calls.
+    /// @param last Whether this is the settlement's last call, after which what is left funds open claims.
+    function settle(uint32 period, Transfer[] calldata transfers, bool last) external;
 
     /// @notice A node's balance.
     function accountOf(uint32 node) external view returns (Account memory);
@@ -75,6 +79,9 @@ interface IVault {
 
     /// @notice Money of a period held because the node's meter is unread.
     function heldOf(uint32 period, uint32 node) external view returns (uint256);
+
+    /// @notice What the debits of a settlement under way brought in and its credits have not used yet.
+    function transitOf(uint32 period) external view returns (uint256);
 
     /// @notice Claims that ever arose, were funded by the grid company's income, and were collected.
     function claimTotals() external view returns (uint256 arose, uint256 funded, uint256 collected);

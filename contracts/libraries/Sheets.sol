@@ -43,6 +43,26 @@ library Sheets {
         for (uint256 b; b < buckets.length; ++b) {
             count = _merge(sheet, count, (first + b) * BUCKET, buckets[b], isVoid);
         }
+        _shorten(sheet, count);
+    }
+
+    /// @notice Keeps `most` rows from one on, and tells whether rows behind them were cut off.
+    function cut(Sheet memory sheet, uint256 from, uint256 most) internal pure returns (bool more) {
+        uint256 count = sheet.nodes.length - from;
+        if (from == 0 && count <= most) return false;
+        more = count > most;
+        if (more) count = most;
+        for (uint256 row; row < count; ++row) {
+            sheet.nodes[row] = sheet.nodes[from + row];
+            sheet.plans[row] = sheet.plans[from + row];
+            sheet.locksUyuan[row] = sheet.locksUyuan[from + row];
+            sheet.was[row] = sheet.was[from + row];
+            sheet.now_[row] = sheet.now_[from + row];
+        }
+        _shorten(sheet, count);
+    }
+
+    function _shorten(Sheet memory sheet, uint256 count) private pure {
         uint256[] memory nodes = sheet.nodes;
         assembly ("memory-safe") {
             mstore(nodes, count) // only ever shortens the column

@@ -20,14 +20,14 @@ contract Asker is OracleConsumer {
     }
 
     function collectFees() external {
-        ORACLE.collectFees();
+        _collectRefunds();
     }
 
     function refuseMoney() external {
         refusesMoney = true;
     }
 
-    receive() external payable {
+    receive() external payable override {
         require(!refusesMoney);
     }
 

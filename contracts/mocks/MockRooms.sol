@@ -79,7 +79,7 @@ contract MockRooms {
             balances[i] = Balance({
                 freeUyuan: a.freeUyuan,
                 lockedUyuan: a.lockedUyuan,
-                inDebt: a.inDebt,
+                inDebt: a.debtUyuan != 0,
                 debtUyuan: vault.debtOf(node),
                 claimsUyuan: vault.claimsOf(node),
                 heldUyuan: vault.heldOf(period, node)

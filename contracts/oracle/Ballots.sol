@@ -121,16 +121,6 @@ abstract contract Ballots is IBallots, Committee, EIP712 {
         ballot.proposer = proposer;
     }
 
-    /// @dev Whether `digest` was accepted in a round.
-    function _isAccepted(Topic topic, uint32 period, uint16 version, uint32 round, bytes32 digest)
-        internal
-        view
-        returns (bool)
-    {
-        Ballot storage b = _ballots[topic][period][version][round];
-        return b.accepted && b.digest == digest;
-    }
-
     /// @dev Adds one vote to a ballot in memory.
     function _count(Ballot memory ballot, address[] storage seats, Proposal calldata p, SeatVote calldata v) private {
         address signer = _checkVote(seats, p, v);

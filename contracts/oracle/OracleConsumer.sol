@@ -16,6 +16,9 @@ abstract contract OracleConsumer {
         ORACLE = oracle;
     }
 
+    /// @notice Takes the refunds that `_collectRefunds` asks for.
+    receive() external payable virtual {}
+
     /// @notice The oracle's answer. Energy in Wh, prices in micro-yuan per kWh.
     /// @param id What `_ask` returned.
     /// @param value The value the committee fixed.
@@ -30,6 +33,11 @@ abstract contract OracleConsumer {
         returns (bytes32 id)
     {
         return ORACLE.query{value: feeWei}(meter, period, kind, callbackGas);
+    }
+
+    /// @dev Has the oracle pay out what unanswered queries left.
+    function _collectRefunds() internal {
+        ORACLE.collectFees();
     }
 
     /// @dev Acts on an answer.

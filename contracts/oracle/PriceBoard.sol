@@ -24,6 +24,7 @@ abstract contract PriceBoard is IPriceBoard, Ballots {
 
     Benchmark[] private _benchmarks;
     mapping(uint32 period => Prices) private _fixed;
+    mapping(uint32 fromPeriod => bytes32 digest) private _accepted;
 
     constructor(Limits memory l, Prices memory benchmark) {
         if (l.tradeFloor > l.tradeCeiling || l.tradeCeiling > l.priceCap) revert BadLimits(l);
@@ -37,10 +38,10 @@ abstract contract PriceBoard is IPriceBoard, Ballots {
     function setBenchmark(uint32 fromPeriod, Prices calldata prices) external {
         _checkRole(TARIFF_ROLE);
         _checkOrder(prices, limits());
-        uint32 last = _benchmarks[_benchmarks.length - 1].fromPeriod;
-        if (_priceOpening(fromPeriod) <= block.timestamp || fromPeriod <= last) {
-            revert BenchmarkTooLate(fromPeriod, _priceOpening(fromPeriod), last);
-        }
+        uint256 opensAt = _priceOpening(fromPeriod);
+        if (opensAt <= block.timestamp) revert BenchmarkTooLate(fromPeriod, opensAt);
+        // Later benchmarks have not begun either, so the new one may take their place.
+        while (_benchmarks[_benchmarks.length - 1].fromPeriod >= fromPeriod) _benchmarks.pop();
         _pushBenchmark(fromPeriod, prices);
     }
 
@@ -64,9 +65,9 @@ abstract contract PriceBoard is IPriceBoard, Ballots {
     }
 
     /// @inheritdoc IPriceBoard
-    function fixPrices(uint32 fromPeriod, uint32 round, Prices[] calldata prices) external {
+    function fixPrices(uint32 fromPeriod, Prices[] calldata prices) external {
         bytes32 digest = keccak256(abi.encode(prices));
-        if (!_isAccepted(Topic.Prices, fromPeriod, 0, round, digest)) revert NotAccepted(fromPeriod, round, digest);
+        if (_accepted[fromPeriod] != digest) revert NotAccepted(fromPeriod, digest);
         for (uint32 i; i < prices.length; ++i) {
             uint32 period = fromPeriod + i;
             if (block.timestamp >= _priceDeadline(period) || _fixed[period].source != PriceSource.None) continue;
@@ -87,9 +88,14 @@ abstract contract PriceBoard is IPriceBoard, Ballots {
 
     /// @inheritdoc IPriceBoard
     function benchmarkOf(uint32 period) public view returns (Prices memory) {
-        uint256 i = _benchmarks.length - 1;
-        while (_benchmarks[i].fromPeriod > period) --i;
-        return _benchmarks[i].prices;
+        // Halves the span [low, high) until low is the last benchmark that begins no later than the period.
+        (uint256 low, uint256 high) = (0, _benchmarks.length);
+        while (high - low > 1) {
+            uint256 middle = (low + high) / 2;
+            if (_benchmarks[middle].fromPeriod <= period) low = middle;
+            else high = middle;
+        }
+        return _benchmarks[low].prices;
     }
 
     /// @inheritdoc IPriceBoard
@@ -101,6 +107,14 @@ abstract contract PriceBoard is IPriceBoard, Ballots {
     /// @inheritdoc IPriceBoard
     function tradeBand() external view returns (uint256 floorUyuanPerKwh, uint256 ceilingUyuanPerKwh) {
         return (TRADE_FLOOR, TRADE_CEILING);
+    }
+
+    function _acceptPrices(uint32 fromPeriod, bytes32 digest) internal {
+        _accepted[fromPeriod] = digest;
+    }
+
+    function _arePricesAccepted(uint32 fromPeriod) internal view returns (bool) {
+        return _accepted[fromPeriod] != 0;
     }
 
     function _pushBenchmark(uint32 fromPeriod, Prices memory prices) private {
