@@ -69,15 +69,12 @@ def artifact(name: str) -> Artifact:
     file = resources.files("market") / "artifacts" / f"{name}.json"
     try:
         raw: Mapping[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-        references: Mapping[str, Sequence[Mapping[str, int]]] = raw["immutableReferences"]
         return Artifact(
             name=name,
             abi=raw["abi"],
             bytecode=bytes.fromhex(raw["bytecode"].removeprefix("0x")),
             runtime=bytes.fromhex(raw["deployedBytecode"].removeprefix("0x")),
-            immutables=tuple(
-                (at["start"], at["length"]) for places in references.values() for at in places
-            ),
+            immutables=tuple((start, length) for start, length in raw["immutables"]),
         )
     except (OSError, KeyError, ValueError) as exc:
         raise ArtifactError(

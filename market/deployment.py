@@ -303,18 +303,6 @@ def _create(
         )
 
 
-def _plain(terms: Terms) -> dict[str, Any]:
-    """Return terms as a file keeps them."""
-    plain: dict[str, Any] = json.loads(json.dumps(asdict(terms)))
-    return plain
-
-
-def _difference(kept: dict[str, Any], given: dict[str, Any]) -> str:
-    """Name the first term that differs."""
-    key = next(key for key in given if kept.get(key) != given[key])
-    return f"{key} is {kept.get(key)} there, {given[key]} here"
-
-
 def _comes_to_stand(chain: Chain, address: str) -> bool:
     """Wait for a contract whose creation an interrupted deployment has sent already."""
     give_up = time.monotonic() + CREATION_TIMEOUT_S

@@ -209,7 +209,12 @@ def _artifact(name: str, source: str, contract: Json) -> Json:
         "abi": contract["abi"],
         "bytecode": "0x" + contract["evm"]["bytecode"]["object"],
         "deployedBytecode": "0x" + deployed["object"],
-        "immutableReferences": deployed.get("immutableReferences", {}),
+        # By place, not by the compiler's numbering, which changes with every other source.
+        "immutables": sorted(
+            [place["start"], place["length"]]
+            for places in deployed.get("immutableReferences", {}).values()
+            for place in places
+        ),
     }
 
 

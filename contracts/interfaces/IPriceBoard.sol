@@ -15,7 +15,8 @@ interface IPriceBoard {
     /// @notice A period's prices are final.
     event PricesFixed(uint32 indexed period, Prices prices);
 
-    /// @notice The prices break `feedIn <= selling <= planned <= compensation <= retail <= cap` or `fee <= fee cap`.
+    /// @notice The prices break `feedIn <= selling <= planned <= compensation <= retail <= cap` or `fee <= fee cap`,
+    /// or carry unknown clamp flags.
     error PricesOutOfOrder(Prices prices, Limits limits);
     /// @notice Feed-in, retail and fee of a period are its benchmark's.
     error NotTheBenchmark(uint32 period, Prices proposed, Prices benchmark);

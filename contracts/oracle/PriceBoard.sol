@@ -16,6 +16,8 @@ abstract contract PriceBoard is IPriceBoard, Ballots {
     }
 
     uint256 private constant MOST_PERIODS = 96;
+    /// All clamp flags that exist.
+    uint8 private constant ALL_CLAMPED = 7;
 
     uint32 private immutable PRICE_CAP;
     uint32 private immutable FEE_CAP;
@@ -125,7 +127,7 @@ abstract contract PriceBoard is IPriceBoard, Ballots {
 
     function _checkOrder(Prices memory p, Limits memory l) private pure {
         bool ordered = p.feedIn <= p.selling && p.selling <= p.planned && p.planned <= p.compensation
-            && p.compensation <= p.retail && p.retail <= l.priceCap && p.fee <= l.feeCap;
+            && p.compensation <= p.retail && p.retail <= l.priceCap && p.fee <= l.feeCap && p.clampFlags <= ALL_CLAMPED;
         if (!ordered) revert PricesOutOfOrder(p, l);
     }
 }

@@ -89,7 +89,7 @@ CLOSED: dict[str, tuple[tuple[Any, ...], str, Callable[[str], tuple[Any, ...]]]]
     "Book.revokeNonce": ((1, 0), "Book.NotAccount", of_node(1)),
     "Book.take": ((1, 0), "Book.NotMaster", him),
     "Vault.lock": ((1, 0), "Vault.NotBook", him),
-    "Vault.settle": ((1, []), "Vault.NotMaster", him),
+    "Vault.settle": ((1, [], True), "Vault.NotMaster", him),
     "Vault.withdraw": ((1, 0), "Vault.NotAccount", of_node(1)),
 }  # fmt: skip
 """What a stranger must not do: arguments, the refusal, and its values by the stranger's address."""

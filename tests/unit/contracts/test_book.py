@@ -295,6 +295,13 @@ def test_positions_of__nodes_around_a_bucket_boundary__lie_in_their_buckets(worl
     assert [(p.node, p.sold_wh, p.bought_wh) for p in upper] == [(256, 0, 3_000), (257, 2_000, 0)]
 
 
+def test_agree__for_a_period_before_the_market__is_refused(world: World) -> None:
+    trading(world)
+    first = world.chain.read(world.market.master.functions.firstPeriod())
+    call = agree_call(world, offer(first - 1))
+    refused("Book.BeforeMarket", call, world.stranger, first - 1, first)
+
+
 def test_agree__where_a_period_nobody_cleared_keeps_its_positions__is_refused(
     world: World,
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from web3.contract.contract import ContractFunction
 
 from market import keeper
@@ -12,8 +13,10 @@ from tests.unit.contracts.support import (
     crowd,
     measured,
     offer,
+    refused,
+    trading,
 )
-from tests.unit.contracts.test_master import SETTLED, settle_call, stage
+from tests.unit.contracts.test_master import SETTLED, reported, settle_call, stage
 from tests.world import World, undone
 
 
@@ -49,6 +52,70 @@ def test_settle__bucket_by_bucket__moves_what_one_call_would(world: World) -> No
     assert chunks == 6  # two buckets in three passes
     assert [world.worth(node) for node in (0, 1, 256)] == at_once
     assert at_once[1] != FUNDS_UYUAN
+
+
+def test_settle__stopping_inside_one_of_several_buckets__is_refused(world: World) -> None:
+    period = two_buckets(world)
+    positions = world.history.position_buckets(period)
+    readings = world.history.report_buckets(period, 1)
+    for most in (0, 1):
+        call = settle_call(world, period, positions, [], readings, most=most)
+        refused("Master.CannotStop", call, world.stranger, 2, 2, most)
+
+
+def test_settle__node_by_node__moves_what_one_call_would(world: World) -> None:
+    period = reported(world, measured(1, export_wh=8_000), measured(2, import_wh=11_000))
+    with undone(world):
+        assert world.keeper.settle(period)
+        at_once = [world.worth(node) for node in (0, 1, 2)]
+    calls = 0
+    while stage(world, period) != SETTLED:
+        call = keeper.settle_call(world.market, world.history, period, 1, 1)
+        world.chain.send(world.stranger, call)
+        calls += 1
+    assert calls == 6  # two nodes in three passes
+    assert [world.worth(node) for node in (0, 1, 2)] == at_once
+    assert at_once[0] != FUNDS_UYUAN
+
+
+def test_settle__money_between_two_calls__is_out_of_the_grid_companys_reach(world: World) -> None:
+    period = trading(world)
+    world.agree(offer(period, seller=2, buyer=1))
+    cleared(world, period)
+    world.warp(world.market.schedule.close(period))
+    world.report(period, [measured(1, import_wh=10_000), measured(2, export_wh=10_000)])
+    vault = world.market.vault.functions
+    world.chain.send(world.grid, vault.withdraw(0, FUNDS_UYUAN))
+    for _ in range(5):  # both nodes counted and matched, then the buyer pays
+        call = keeper.settle_call(world.market, world.history, period, 1, 1)
+        world.chain.send(world.stranger, call)
+
+    assert world.chain.read(vault.transitOf(period)) == 4_379_000
+    refused("Vault.InsufficientFree", vault.withdraw(0, 1), world.grid, 0, 1, 0)
+
+    assert world.keeper.settle(period)
+    assert world.chain.read(vault.transitOf(period)) == 0
+    assert world.balance(2) == (FUNDS_UYUAN + 4_379_000, 0)
+
+
+def test_settle__a_bucket_too_dear_for_one_transaction__is_settled_in_parts(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A grid company without money makes every credit a claim: the dearest a node can be."""
+    crowd(world, 255)
+    period = world.free_period()
+    world.warp(world.market.schedule.price_deadline(period))
+    cleared(world, period)
+    world.warp(world.market.schedule.close(period))
+    world.report(period, [measured(node, export_wh=10_000) for node in range(1, 256)])
+    monkeypatch.setattr("market.chain.TX_GAS_LIMIT", 2**22)
+    call = keeper.settle_call(world.market, world.history, period)
+    assert world.chain.estimate(call) is None
+
+    assert world.keeper.settle(period)
+    assert stage(world, period) == SETTLED
+    claims = world.market.vault.functions.claimsOf
+    assert {world.chain.read(claims(node)) for node in (1, 128, 255)} == {1_000_000}
 
 
 def test_settle__chunk_repeated__is_a_no_op(world: World) -> None:

@@ -49,7 +49,7 @@ def accept(world: World, period: int, *prices: Benchmark) -> ContractFunction:
     (event,) = events(receipt, world.market.oracle, "PricesProposed")
     world.vote(Proposal(Topic.PRICES, period, 0, event["round"], event["digest"]), (0, 1, 2))
     structs = [struct(p) for p in prices]
-    return world.market.oracle.functions.fixPrices(period, event["round"], structs)
+    return world.market.oracle.functions.fixPrices(period, structs)
 
 
 def prices_of(world: World, period: int) -> tuple[int, ...]:
@@ -89,17 +89,26 @@ def test_set_benchmark__when_proposals_open__is_too_late_from_that_second(world:
     world.warp(opens - 1)
     accepted(call, world.grid)
     world.warp(opens)
-    refused("Oracle.BenchmarkTooLate", call, world.grid, 200, opens, 0)
+    refused("Oracle.BenchmarkTooLate", call, world.grid, 200, opens)
 
 
-def test_set_benchmark__not_after_the_last__is_too_late(world: World) -> None:
+def test_set_benchmark__before_later_ones__replaces_them(world: World) -> None:
     oracle = world.market.oracle.functions
-    world.chain.send(world.grid, oracle.setBenchmark(200, struct(PENG)))
-    for period in (199, 200):
-        opens = world.market.schedule.price_opens(period)
-        call = oracle.setBenchmark(period, struct(PENG))
-        refused("Oracle.BenchmarkTooLate", call, world.grid, period, opens, 200)
-    accepted(oracle.setBenchmark(201, struct(PENG)), world.grid)
+    prices = [replace(PENG, fee_uyuan_per_kwh=fee) for fee in (1, 2, 3)]
+    for period, benchmark in zip((200, 300, 250), prices, strict=True):
+        world.chain.send(world.grid, oracle.setBenchmark(period, struct(benchmark)))
+    found = [world.chain.read(oracle.benchmarkOf(period))[5] for period in (199, 200, 249, 250, 999)]
+    assert found == [0, 1, 1, 3, 3]
+
+
+def test_benchmark_of__among_many__is_the_last_begun(world: World) -> None:
+    oracle = world.market.oracle.functions
+    for index in range(9):
+        benchmark = replace(PENG, fee_uyuan_per_kwh=index + 1)
+        world.chain.send(world.grid, oracle.setBenchmark(200 + 10 * index, struct(benchmark)))
+    for period in (0, 199, *range(200, 295)):
+        expected = 0 if period < 200 else (period - 200) // 10 + 1
+        assert world.chain.read(oracle.benchmarkOf(period))[5] == min(expected, 9)
 
 
 def test_set_benchmark__by_stranger__is_refused(world: World) -> None:
@@ -152,6 +161,17 @@ def test_fix_prices__again_with_others__changes_nothing(world: World) -> None:
     assert prices_of(world, period) == struct(VOTED, source=COMMITTEE)
 
 
+def test_prices__accepted_in_one_round__leave_nothing_to_decide_in_the_next(world: World) -> None:
+    period, oracle = world.free_period(), world.market.oracle
+    first = accept(world, period, VOTED)
+    world.warp(world.now() + world.market.schedule.round_length_s)
+    refused_digest = accept(world, period, PENG)
+    (_, structs) = refused_digest.args
+    digest = keccak(encode([f"{STRUCT}[]"], [structs]))
+    refused("Oracle.NotAccepted", refused_digest, world.stranger, period, digest)
+    accepted(oracle.functions.fixPrices(*first.args), world.stranger)
+
+
 def test_fix_prices__at_the_deadline__leaves_the_benchmark(world: World) -> None:
     period, oracle = world.free_period(), world.market.oracle
     call = accept(world, period, VOTED, VOTED)
@@ -164,17 +184,16 @@ def test_fix_prices__at_the_deadline__leaves_the_benchmark(world: World) -> None
 def test_fix_prices__never_accepted__is_refused(world: World) -> None:
     period = world.free_period()
     digest = keccak(encode([f"{STRUCT}[]"], [[struct(VOTED)]]))
-    call = world.market.oracle.functions.fixPrices(period, 0, [struct(VOTED)])
-    refused("Oracle.NotAccepted", call, world.stranger, period, 0, digest)
+    call = world.market.oracle.functions.fixPrices(period, [struct(VOTED)])
+    refused("Oracle.NotAccepted", call, world.stranger, period, digest)
 
 
 def test_fix_prices__other_than_accepted__is_refused(world: World) -> None:
     period = world.free_period()
-    fix = accept(world, period, VOTED)
-    round_ = fix.args[1]
+    accept(world, period, VOTED)
     digest = keccak(encode([f"{STRUCT}[]"], [[struct(PENG)]]))
-    call = world.market.oracle.functions.fixPrices(period, round_, [struct(PENG)])
-    refused("Oracle.NotAccepted", call, world.stranger, period, round_, digest)
+    call = world.market.oracle.functions.fixPrices(period, [struct(PENG)])
+    refused("Oracle.NotAccepted", call, world.stranger, period, digest)
 
 
 @pytest.mark.parametrize("periods", [0, 97])

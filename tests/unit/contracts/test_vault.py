@@ -323,4 +323,4 @@ def test_lock_and_settle__by_anybody_but_their_rooms__are_refused(world: World) 
     vault = world.market.vault.functions
     for who in (world.stranger, world.grid, world.owner(1)):
         refused("Vault.NotBook", vault.lock(1, 1), who, who.address)
-        refused("Vault.NotMaster", vault.settle(1, []), who, who.address)
+        refused("Vault.NotMaster", vault.settle(1, [], True), who, who.address)
