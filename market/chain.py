@@ -375,7 +375,13 @@ def _from(account: LocalAccount, value_wei: int) -> TxParams:
 
 
 def _lacks_gas(exc: Exception) -> bool:
-    """Return whether a node says that a call ran out of gas; each client has its own words."""
+    """Return whether a call ran out of gas; each client has its own words for it.
+
+    Our contracts never refuse without an error of their own, so a refusal without data is an inner
+    call that ran dry.
+    """
+    if isinstance(exc, ContractLogicError) and getattr(exc, "data", None) in (None, "", "0x"):
+        return True
     text = str(exc).lower()
     words = ("out of gas", "outofgas", "gas required exceeds", "exceeds allowance", "gas limit")
     return any(word in text for word in words)

@@ -81,9 +81,7 @@ class Keeper:
         while not self._history.state(period).cleared:
             self._send(self._market.master.functions.clear(period, buckets))
 
-    def settle(
-        self, period: int, buckets: int = SETTLE_BUCKETS, nodes: int = ALL_NODES
-    ) -> bool:
+    def settle(self, period: int, buckets: int = SETTLE_BUCKETS, nodes: int = ALL_NODES) -> bool:
         """Settle a cleared period on what is due now, or carry on where a settlement stopped.
 
         Args:

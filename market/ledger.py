@@ -249,7 +249,7 @@ class Ledger:
         return own + self.claims_uyuan(node) - account.debt_uyuan
 
     def backing_uyuan(self) -> int:
-        """Free, locked, in-transit, and funded but uncollected money; always equals the token balance."""
+        """Free, locked, in-transit and funded, uncollected money: always the token balance."""
         own = sum(a.free_uyuan + a.locked_uyuan for a in self.accounts.values())
         own += sum(self.transits.values())
         return own + sum(c.funded_uyuan - c.collected_uyuan for c in self.claims)

@@ -97,7 +97,9 @@ def test_set_benchmark__before_later_ones__replaces_them(world: World) -> None:
     prices = [replace(PENG, fee_uyuan_per_kwh=fee) for fee in (1, 2, 3)]
     for period, benchmark in zip((200, 300, 250), prices, strict=True):
         world.chain.send(world.grid, oracle.setBenchmark(period, struct(benchmark)))
-    found = [world.chain.read(oracle.benchmarkOf(period))[5] for period in (199, 200, 249, 250, 999)]
+    found = [
+        world.chain.read(oracle.benchmarkOf(period))[5] for period in (199, 200, 249, 250, 999)
+    ]
     assert found == [0, 1, 1, 3, 3]
 
 
