@@ -12,7 +12,7 @@ from market.clearing.errors import (
     OrdersError,
     RuleError,
 )
-from market.clearing.feeder import Feeder
+from market.clearing.feeder import MAX_HEADROOM_WH, Feeder
 from market.clearing.orders import Band, Orders, Rule
 from market.clearing.pairwise import clear_pairwise
 from market.clearing.planned import clear_planned
@@ -29,6 +29,7 @@ from market.clearing.result import (
 from market.clearing.uniform import clear_uniform
 
 __all__ = [
+    "MAX_HEADROOM_WH",
     "Band",
     "Clearing",
     "ClearingError",

@@ -9,7 +9,7 @@ from market.clearing.errors import FeederError, OrdersError
 from market.clearing.orders import Flags, Ints, Orders, as_ints
 
 MAX_HEADROOM_WH = 2**62 - 1
-"""Never binds: no book holds that much energy."""
+"""The most a line can have; it never binds, as no book holds that much energy."""
 
 
 class Contraction(NamedTuple):

@@ -197,7 +197,7 @@ def show(found: list[Sample], console: Console) -> None:
         "median",
         "peak",
         "check",
-        "lemlab",
+        "of lemlab",
     ):
         table.add_column(heading, justify="left" if heading == "rule" else "right", no_wrap=True)
     for sample in found:
