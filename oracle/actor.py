@@ -44,14 +44,13 @@ class Actor:
         self._market, self._seat, self._account = market, seat, account
         self._journal, self._sender = journal, sender
 
-    def do(self, action: Action, view: View, head: Head, followed: int) -> bool:
+    def do(self, action: Action, view: View, head: Head) -> bool:
         """Do what is due, unless it is under way.
 
         Args:
             action: What is due.
             view: What the decision was made on.
             head: The latest block.
-            followed: Last block the view has seen.
 
         Returns:
             Whether a transaction was sent.
@@ -59,7 +58,7 @@ class Actor:
         Raises:
             ChainUnreachable: If the endpoint does not answer; what was signed is sent later.
         """
-        if self._sender.holds(action.purpose, followed, head.at):
+        if self._sender.holds(action.purpose, head.at):
             return False
         with self._journal.atomic():
             prepared = self._prepare(action, view)

@@ -12,7 +12,7 @@ from eth_utils.abi import collapse_if_tuple, event_abi_to_log_topic
 from market.chain import ChainError, ChainUnreachable
 from market.contracts import artifact
 from market.deployment import Market, verify
-from oracle import log
+from oracle import alarms, log
 from oracle.journal import Event, Journal
 from oracle.view import FOLLOWED, View
 
@@ -106,6 +106,8 @@ class Follower:
             blocks[last] = end.hash
             self._journal.extend(events, blocks)
             self.view.apply(events)
+            for event in events:
+                alarms.tell(event)
             first = last + 1
 
     def _rewind_if_reorganised(self, head: Head) -> None:

@@ -10,6 +10,7 @@ from market.chain import Chain, ChainError, ChainUnreachable, WrongChain
 from market.deployment import Deployment, DeploymentError, Market
 from oracle import log
 from oracle.actor import Actor
+from oracle.alarms import QuorumWatch
 from oracle.config import ConfigError, NodeConfig
 from oracle.duties import keep, prices, report
 from oracle.duties.situation import Duty, Situation
@@ -73,6 +74,7 @@ class Node:
         self._sender = Sender(chain, account, self._journal)
         self._actor = Actor(market, config.seat, account, self._journal, self._sender)
         self._view = self._follower.view
+        self._quorums = QuorumWatch()
         self._floor = self._first_period
         self._read_until = 0
         self._incomplete: set[int] = set()
@@ -126,9 +128,10 @@ class Node:
 
     def _tick(self) -> None:
         self._follow()
-        self._sender.check(self._head)
+        self._sender.check(self._head, self._follower.followed)
         situation = self._situation()
         self._read_meters(situation)
+        self._quorums.look(situation)
         for duty in DUTIES:
             try:
                 self._do(duty, situation)
@@ -140,7 +143,7 @@ class Node:
     def _do(self, duty: Duty, situation: Situation) -> None:
         sent = 0
         for action in duty(situation):
-            sent += self._actor.do(action, self._view, self._head, self._follower.followed)
+            sent += self._actor.do(action, self._view, self._head)
             if sent == MOST_ACTIONS:
                 return
 

@@ -49,7 +49,6 @@ class Sender:
         self._chain, self._account, self._journal = chain, account, journal
         self._open = {tx.purpose: tx for tx in journal.open_transactions()}
         self._sent_at: dict[bytes, int] = {}
-        self._mined: dict[str, int] = {}
         self._retry_at: dict[str, int] = {}
         self._pause_s = 0.0
         self._paused_until = 0.0
@@ -67,20 +66,14 @@ class Sender:
         """Whether something is to be tried again even if the chain stands still."""
         return self.paused or self._overtaken
 
-    def holds(self, purpose: str, followed: int, now_s: int) -> bool:
-        """Return whether something is under way, done but not yet followed, or refused just now.
+    def holds(self, purpose: str, now_s: int) -> bool:
+        """Return whether something is under way or was refused just now.
 
         Args:
             purpose: What it is for.
-            followed: Last block whose events the caller has seen.
             now_s: The latest block's time.
         """
-        return (
-            self.paused
-            or purpose in self._open
-            or self._mined.get(purpose, -1) > followed
-            or self._retry_at.get(purpose, 0) > now_s
-        )
+        return self.paused or purpose in self._open or self._retry_at.get(purpose, 0) > now_s
 
     def sign(self, purpose: str, call: ContractFunction, gas: int, head: Head) -> Transaction:
         """Sign and journal a call; `send` it once that is durable.
@@ -115,21 +108,29 @@ class Sender:
         self._open[tx.purpose] = tx
         self._send(tx, head)
 
-    def check(self, head: Head) -> None:
-        """See which transactions are in a block by now, and send again those that got lost.
+    def check(self, head: Head, followed: int) -> None:
+        """See which transactions are in a followed block, and send again those that got lost.
+
+        A transaction in a block that is not followed yet stays under way: the chain may take that
+        block back without the cursor noticing.
+
+        Args:
+            head: The latest block.
+            followed: Last followed block.
 
         Raises:
             ChainUnreachable: If the endpoint does not answer.
         """
         self._overtaken = False
         with self._journal.atomic():
-            self._check(head)
+            self._check(head, followed)
 
-    def _check(self, head: Head) -> None:
+    def _check(self, head: Head, followed: int) -> None:
         for tx in sorted(self._open.values(), key=lambda tx: tx.nonce):
             receipt = self._chain.raw("eth_getTransactionReceipt", "0x" + tx.hash.hex())
             if receipt is not None:
-                self._close(tx, receipt, head)
+                if int(receipt["blockNumber"], 16) <= followed:
+                    self._close(tx, receipt, head)
             elif head.number - self._sent_at.get(tx.hash, -RESEND_BLOCKS) >= RESEND_BLOCKS:
                 self._send(tx, head)
             if self.paused:
@@ -139,7 +140,6 @@ class Sender:
         """Take up what a reorganisation put back under way."""
         self._open = {tx.purpose: tx for tx in self._journal.open_transactions()}
         self._sent_at.clear()
-        self._mined.clear()
         self._next_nonce = 0
 
     def _send(self, tx: Transaction, head: Head) -> None:
@@ -184,7 +184,6 @@ class Sender:
         note = ""
         if int(receipt["status"], 16) == 1:
             tx.state = "mined"
-            self._mined[tx.purpose] = tx.block
             log.info("done", purpose=tx.purpose, gas=gas, block=tx.block)
         else:
             tx.state = "reverted"

@@ -100,7 +100,8 @@ class View:
     def apply(self, events: Iterable[Event]) -> None:
         """Take in further events, in their order."""
         for event in events:
-            _HANDLERS[event.name](self, event.at, event.args)
+            if event.name in _HANDLERS:
+                _HANDLERS[event.name](self, event.at, event.args)
 
     # -- questions
 
@@ -243,6 +244,7 @@ _HANDLERS: Mapping[str, Callable[[View, int, Args], None]] = {
     "Continued": View._continued,
     "PeriodSettled": View._period_settled,
 }
-"""What to do with an event; whoever follows the chain needs exactly these."""
+"""What to do with an event."""
 
-FOLLOWED = tuple(_HANDLERS)
+FOLLOWED = (*_HANDLERS, "Dissented", "Equivocated")
+"""The events to follow; the last two change nothing but are told to people, see `oracle.alarms`."""

@@ -30,6 +30,7 @@ from market.history import History
 READY_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 10.0
 LOOK_S = 0.01
+LONGEST_IDLE_S = 2.0
 KEY_VARIABLE = "SUBGRID_SEAT_KEY"
 
 _PR_SET_PDEATHSIG = 1
@@ -160,9 +161,13 @@ class Committee:
         Raises:
             CommitteeError: If one ends or does not get ready in time.
         """
-        started = [(seat, self._spawn(seat)) for seat in seats or self.seats]
+        started = [(seat, self.launch(seat)) for seat in seats or self.seats]
         for seat, process in started:
             self._await_ready(seat, process)
+
+    def pid(self, seat: int) -> int:
+        """Return the id of a node's process."""
+        return self._running[seat].pid
 
     def kill(self, seat: int) -> None:
         """End a node's process at once, as a power cut would."""
@@ -200,7 +205,8 @@ class Committee:
         """Stop all nodes."""
         self.stop()
 
-    def _spawn(self, seat: int) -> subprocess.Popen[str]:
+    def launch(self, seat: int) -> subprocess.Popen[str]:
+        """Start a node without waiting until it is ready."""
         self.folder.mkdir(parents=True, exist_ok=True)
         settings = self._own.get(seat, self._settings)
         text = settings.toml(
@@ -243,18 +249,30 @@ class Clock:
     when the chain has been idle, so that whoever waits for his turn gets it.
     """
 
-    def __init__(self, market: Market, *, idle_s: float = 0.5, step_s: int | None = None) -> None:
+    def __init__(
+        self,
+        market: Market,
+        *,
+        idle_s: float = 0.25,
+        step_s: int | None = None,
+        on_look: Callable[[], None] = lambda: None,
+    ) -> None:
         """Drive a market's chain.
 
         Args:
             market: The market, on a devnet.
-            idle_s: Real time without a block after which chain time takes a step.
-            step_s: The step; by default a quarter of a committee round.
+            idle_s: Real time without a block after which chain time takes a step; the longer the
+                more steps have brought nothing, so that slow nodes are not outrun.
+            step_s: The step; by default what the next seat's turn is away: a committee round for a
+                report, the fourth part of one for everything else.
+            on_look: Called at every look at the chain while something is awaited.
         """
         self._market, self._url = market, market.chain.url
         self._history = History(market)
-        self._idle_s = idle_s
-        self._step_s = step_s or max(1, market.schedule.round_length_s // 4)
+        self._idle_s, self._on_look = idle_s, on_look
+        round_s = market.schedule.round_length_s
+        self._report_step_s = step_s or round_s
+        self._step_s = step_s or max(1, round_s // 4)
 
     def now(self) -> int:
         """Return the chain's time."""
@@ -266,19 +284,26 @@ class Clock:
             rpc(self._url, "evm_setNextBlockTimestamp", [instant_s])
             rpc(self._url, "evm_mine")
 
-    def until(self, condition: Callable[[], bool], what: str, timeout_s: float = 60.0) -> None:
+    def until(
+        self,
+        condition: Callable[[], bool],
+        what: str,
+        timeout_s: float = 60.0,
+        step_s: int | None = None,
+    ) -> None:
         """Wait until something is so, moving chain time on whenever the chain is idle.
 
         Args:
             condition: What is awaited; asked after every block.
             what: How to call it if it does not come.
             timeout_s: Real time after which to give up.
+            step_s: How far to move chain time on; the clock's usual step if not given.
 
         Raises:
             CommitteeError: If it does not come in time.
         """
         give_up = time.monotonic() + timeout_s
-        for _ in self._blocks():
+        for _ in self._blocks(step_s or self._step_s):
             if condition():
                 return
             if time.monotonic() > give_up:
@@ -297,7 +322,8 @@ class Clock:
             state = self._history.state(period)
             return state.settled and state.version >= version
 
-        self.until(settled, f"settlement of period {period} on report {version}")
+        what = f"settlement of period {period} on report {version}"
+        self.until(settled, what, step_s=self._report_step_s)
 
     def await_final(self, period: int) -> None:
         """Pass a period's window end and wait until it is final; only flagged ones become it."""
@@ -311,16 +337,18 @@ class Clock:
             self.await_settled(period)
             yield period
 
-    def _blocks(self) -> Iterator[int]:
+    def _blocks(self, step_s: int) -> Iterator[int]:
         """Yield at once and then after every block, making one when none comes."""
-        last, since = -1, time.monotonic()
+        last, since, idle_s = -1, time.monotonic(), self._idle_s
         while True:
+            self._on_look()
             number = self._market.chain.block_number()
             if number != last:
                 last, since = number, time.monotonic()
                 yield number
-            elif time.monotonic() - since > self._idle_s:
-                self.warp(self.now() + self._step_s)
+            elif time.monotonic() - since > idle_s:
+                self.warp(self.now() + step_s)
+                idle_s = min(1.5 * idle_s, LONGEST_IDLE_S)
             else:
                 time.sleep(LOOK_S)
 
