@@ -147,7 +147,13 @@ class Chain:
             genesis = self.w3.eth.get_block(0)
             return Identity(self.w3.eth.chain_id, genesis["hash"].to_0x_hex())
 
-        return self.guarded(read)
+        try:
+            return self.guarded(read)
+        except (Web3Exception, LookupError, TypeError, ValueError, AttributeError) as exc:
+            raise ChainError(
+                f"{self.url} answers, but not as an Ethereum node does ({_short(exc)}); "
+                "check the RPC URL"
+            ) from exc
 
     def now(self) -> int:
         """Return the latest block's time, Unix seconds: the only clock the contracts know."""
@@ -399,5 +405,8 @@ def _rpc_failure(sender: str, exc: Web3RPCError) -> ChainError:
 
 
 def _short(exc: BaseException) -> str:
-    text = str(exc.args[0]) if isinstance(exc, Web3Exception) and exc.args else str(exc)
+    first = exc.args[0] if exc.args else exc
+    # What requests and urllib3 wrap around the system's own words tells nobody more.
+    reason = getattr(first, "reason", None)
+    text = str(first) if isinstance(exc, Web3Exception) else str(reason or exc)
     return text if len(text) <= 200 else text[:200] + "..."

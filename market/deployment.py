@@ -92,11 +92,21 @@ class Deployment:
     complete: bool = False
 
     def save(self, path: Path) -> None:
-        """Write the file in one step, so that an interruption never leaves half of it."""
-        path.parent.mkdir(parents=True, exist_ok=True)
+        """Write the file in one step, so that an interruption never leaves half of it.
+
+        Raises:
+            DeploymentError: If it cannot be written.
+        """
         draft = path.with_suffix(".tmp")
-        draft.write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="utf-8")
-        os.replace(draft, path)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            draft.write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="utf-8")
+            os.replace(draft, path)
+        except OSError as exc:
+            raise DeploymentError(
+                f"the deployment file {path} cannot be written ({exc.strerror}); check path and "
+                "free space, the same command then goes on"
+            ) from exc
 
     @classmethod
     def load(cls, path: Path) -> Deployment:
@@ -106,15 +116,26 @@ class Deployment:
             DeploymentError: If it is missing or not a deployment file.
         """
         try:
-            return cls(**json.loads(path.read_text(encoding="utf-8")))
+            record = cls(**json.loads(path.read_text(encoding="utf-8")))
+            for name in NAMES:
+                to_checksum_address(record.addresses[name])
         except FileNotFoundError as exc:
             raise DeploymentError(
                 f"no deployment file at {path}; deploy first, or give the path of the file"
             ) from exc
-        except (ValueError, TypeError) as exc:
+        except OSError as exc:
+            raise DeploymentError(
+                f"{path} cannot be read ({exc.strerror}); give the path of the deployment file"
+            ) from exc
+        except KeyError as exc:
+            raise DeploymentError(
+                f"{path} is not a deployment file (no address of {exc}); restore it or deploy again"
+            ) from exc
+        except (ValueError, TypeError, AttributeError) as exc:
             raise DeploymentError(
                 f"{path} is not a deployment file ({exc}); restore it or deploy again"
             ) from exc
+        return record
 
     @property
     def domain(self) -> Domain:

@@ -19,7 +19,7 @@ from market.chain import ChainError, ChainUnreachable
 from market.contracts import ArtifactError
 from oracle import log
 from oracle.config import ConfigError, NodeConfig, load_config
-from oracle.journal import Journal, JournalError
+from oracle.journal import Journal, JournalError, sole_use
 from oracle.meters.source import SourceError
 from oracle.node import LONGEST_BACKOFF_S, Node
 
@@ -43,7 +43,7 @@ app = typer.Typer(
         roster = "meters.csv"
         profile = "profiles.csv.gz"
 
-    `oracle/config.py` explains all keys. A node may be stopped or killed at any
+    `docs/operating.md` explains all keys and every alarm. A node may be stopped or killed at any
     instant and started again with the same file: it resumes from its journal and the chain.
     """,
 )
@@ -73,16 +73,17 @@ def run(
     has caught up with the chain.
     """
     log.start(log_level)
-    with _told():
+    with _told(config):
         settings = load_config(config)
         stop = threading.Event()
         for name in (signal.SIGINT, signal.SIGTERM):
             signal.signal(name, lambda *_: stop.set())
-        node = _open_node(settings, stop)
-        if node is None:
-            return
-        typer.echo(f"ready {node.summary}")
-        node.run(stop)
+        with sole_use(settings.journal):
+            node = _open_node(settings, stop)
+            if node is None:
+                return
+            typer.echo(f"ready {node.summary}")
+            node.run(stop)
 
 
 @app.command()
@@ -91,7 +92,7 @@ def status(
     last: Annotated[int, typer.Option(min=1, help="Latest periods to show.")] = 12,
 ) -> None:
     """Show what the node's journal knows; the node may be running, the chain is not asked."""
-    with _told():
+    with _told(config):
         from oracle.audit import period_lines
 
         settings = load_config(config)
@@ -118,7 +119,7 @@ def verify(config: ConfigOption = Path("node.toml")) -> None:
 
     Exit status 1 if a report contradicts a reading in the journal, or the chain the journal.
     """
-    with _told():
+    with _told(config):
         from market.deployment import Market
         from oracle.audit import verify as findings
         from oracle.meters.roster import load_roster
@@ -165,7 +166,7 @@ def _open_node(settings: NodeConfig, stop: threading.Event) -> Node | None:
 
 
 @contextmanager
-def _told() -> Iterator[None]:
+def _told(config: Path) -> Iterator[None]:
     """Turn what a user can mend into one line and exit status 1."""
     try:
         yield
@@ -173,8 +174,11 @@ def _told() -> Iterator[None]:
         typer.echo(f"error: {exc}", err=True)
         raise typer.Exit(1) from exc
     except sqlite3.Error as exc:
-        problem = f"error: the journal fails ({exc}); check free space and file, then start again"
-        typer.echo(problem, err=True)
+        typer.echo(
+            f"error: the journal of {config} fails ({exc}); check free space and file, then start "
+            "again: nothing that was written is lost",
+            err=True,
+        )
         raise typer.Exit(1) from exc
     except KeyboardInterrupt:
         raise typer.Exit(130) from None

@@ -69,7 +69,11 @@ class KeyConfig(_Table):
         except KeyError:
             raise ConfigError(f"key.env: {where} is not set; export the seat's key in it") from None
         except OSError as exc:
-            raise ConfigError(f"key.file: {where} cannot be read ({exc.strerror})") from exc
+            raise ConfigError(
+                f"key.file: {where} cannot be read ({exc.strerror}); give a file that holds the key"
+            ) from exc
+        except UnicodeDecodeError:
+            text = ""
         try:
             account: LocalAccount = Account.from_key(text.strip())
         except (ValueError, TypeError):
@@ -257,6 +261,13 @@ def _explain(path: Path, exc: ValidationError) -> str:
     for error in exc.errors():
         key = ".".join(str(part) for part in error["loc"]) or "the file"
         given = "" if error["type"] == "missing" else f" = {error['input']!r}"
-        hint = {"missing": "is needed but missing", "extra_forbidden": "is not a key of this table"}
-        lines.append(f"{path}: {key}{given}: {hint.get(error['type'], error['msg'])}")
+        lines.append(f"{path}: {key}{given}: {_HINTS.get(error['type'], error['msg'])}")
     return "\n".join(lines)
+
+
+_HINTS = {
+    "missing": "is needed but missing; docs/operating.md has every key",
+    "extra_forbidden": "is not a key of this table; docs/operating.md has every key",
+    "model_type": "is no table; its keys stand under a heading of its own in brackets",
+}
+"""Kinds of bad keys that pydantic explains in words of its own."""

@@ -6,10 +6,11 @@ blocks and events go away again when the chain takes them back.
 
 from __future__ import annotations
 
+import fcntl
 import json
 import sqlite3
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -117,12 +118,17 @@ class Journal:
             JournalError: If it cannot be opened, is no journal, or another version's.
         """
         self.path = path
+        if read_only and not path.exists():
+            raise JournalError(
+                f"no journal at {path}; start the node once, or correct `journal` in its file"
+            )
         try:
             if read_only:
                 self._db = sqlite3.connect(f"file:{path}?mode=ro", uri=True, isolation_level=None)
             else:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 self._db = sqlite3.connect(path, isolation_level=None)
+                _refuse_strangers(self._db, path)
                 self._db.execute("PRAGMA journal_mode = WAL")
                 self._db.execute("PRAGMA synchronous = FULL")
                 self._db.executescript(_SCHEMA)
@@ -137,7 +143,10 @@ class Journal:
                 "and the free space, or restore the file"
             ) from exc
         if found != SCHEMA_VERSION:
-            raise JournalError(f"the journal {path} has format {found}, not {SCHEMA_VERSION}")
+            raise JournalError(
+                f"the journal {path} has format {found}, this version writes {SCHEMA_VERSION}; "
+                "use the version that wrote it, or give the node a new journal"
+            )
 
     def close(self) -> None:
         """Close the file."""
@@ -314,6 +323,43 @@ class Journal:
         rows = self._db.execute("SELECT block, position, name, at, args FROM events ORDER BY 1, 2")
         for block, position, name, at, args in rows:
             yield Event(block, position, name, at, _load(args))
+
+
+@contextmanager
+def sole_use(path: Path) -> Iterator[None]:
+    """Keep every other node away from a journal while inside; the kernel ends it with the process.
+
+    Two nodes with one journal would sign with the same nonces and vote past each other.
+
+    Raises:
+        JournalError: If another node has it, or its folder cannot be written.
+    """
+    with ExitStack() as stack:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            lock = stack.enter_context(path.with_name(path.name + ".lock").open("a"))
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise JournalError(
+                f"the journal {path} is in use by another node; stop that one, or give each seat a "
+                "journal of its own"
+            ) from None
+        except OSError as exc:
+            raise JournalError(
+                f"the journal {path} cannot be locked ({exc.strerror}); give it a folder that can "
+                "be written"
+            ) from exc
+        yield
+
+
+def _refuse_strangers(db: sqlite3.Connection, path: Path) -> None:
+    """Write nothing into another program's database."""
+    names = {row[0] for row in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    if names and "about" not in names:
+        raise JournalError(
+            f"{path} is a database of another program, not a journal; give the node a file of its "
+            "own"
+        )
 
 
 _BYTES = "bytes:"

@@ -213,6 +213,18 @@ def _default_file(chain: Chain) -> Path:
     return FOLDER / f"{identity.chain_id}-{identity.genesis_hash[2:10]}.json"
 
 
+class _Command(ConnectedProviderCommand):
+    """A command whose chain may be missing: ape connects before the command's own code runs."""
+
+    def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401
+        """Say in one line that there is no chain, or which one ape does not know."""
+        try:
+            return super().invoke(ctx)
+        # ape-node's word for "nobody there" is a ConnectionError.
+        except (ApeException, ConnectionError) as exc:
+            raise click.ClickException(f"{exc}\nIs the node running, is --network right?") from exc
+
+
 HELP = f"""Deploy a market, resume an interrupted deployment, or verify a finished one.
 
 Give the same command again after any interruption: nothing is deployed twice. The deployer pays
@@ -231,7 +243,7 @@ data/terms.example.toml explains every term; on a devnet it is the default.
 """
 
 
-@click.command(cls=ConnectedProviderCommand, help=HELP)
+@click.command(cls=_Command, help=HELP)
 @click.option("--terms", type=click.Path(path_type=Path), help="TOML file of the market's terms.")
 @click.option(
     "--file",

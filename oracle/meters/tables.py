@@ -121,6 +121,8 @@ def _unreadable(path: Path, error: OSError) -> SourceError:
 
 def _check_header(where: str, header: Sequence[str], columns: Sequence[str]) -> None:
     """Say which column is missing, twice there or in another unit."""
+    if not header:
+        raise SourceError(where, "has no header", f"Give the columns {', '.join(columns)}")
     for column in columns:
         if header.count(column) == 1:
             continue

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import signal
 import sys
 from pathlib import Path
@@ -66,6 +67,16 @@ def demo(
         as_expected = Demo(Plan(day, periods, story, out), console).run()
     except (ChainError, DevnetError, DemoError, SourceError, ArtifactError) as exc:
         console.print(f"[bold red]The demo stopped:[/] {exc}", highlight=False)
+        raise typer.Exit(1) from exc
+    except OSError as exc:
+        if exc.filename is None and exc.errno != errno.ENOSPC:
+            raise
+        problem = f"{exc.filename or out}: {exc.strerror}"
+        console.print(
+            f"[bold red]The demo stopped:[/] {problem}; make room there, or give another folder "
+            "with --out",
+            highlight=False,
+        )
         raise typer.Exit(1) from exc
     except KeyboardInterrupt:
         console.print("Stopped; chain and oracle processes are ended.")

@@ -104,12 +104,11 @@ class Committee:
         for seat, process in enumerate(self._processes):
             if process.poll() is not None:
                 log = self._folder / f"seat-{seat}.log"
-                lines = log.read_text(encoding="utf-8", errors="replace").splitlines() or [
-                    "nothing"
-                ]
+                lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+                said = f"ends with: {lines[-1]}" if lines else "is empty; is the disk full?"
                 raise DemoError(
                     f"the oracle process of seat {seat} ended with status {process.returncode}; "
-                    f"its log {log} ends with: {lines[-1]}"
+                    f"its log {log} {said}"
                 )
 
     def stop(self) -> None:
