@@ -220,8 +220,8 @@ class _Command(ConnectedProviderCommand):
         """Say in one line that there is no chain, or which one ape does not know."""
         try:
             return super().invoke(ctx)
-        # ape-node's word for "nobody there" is a ConnectionError.
-        except (ApeException, ConnectionError) as exc:
+        # The word of ape-node for "nobody there" is an error of requests.
+        except (ApeException, OSError) as exc:
             raise click.ClickException(f"{exc}\nIs the node running, is --network right?") from exc
 
 

@@ -107,5 +107,5 @@ def test_open__not_a_journal__says_so(path: Path, content: bytes) -> None:
 
 
 def test_open__read_only_without_file__says_so(path: Path) -> None:
-    with pytest.raises(JournalError, match="cannot be opened"):
+    with pytest.raises(JournalError, match="start the node once"):
         Journal(path, read_only=True)
