@@ -114,7 +114,7 @@ contract Master is IMaster, Clock {
 
         Sheet memory sheet = Sheets.read(job.bucket, buckets, p.isVoid);
         uint256 nodes = sheet.nodes.length;
-        bool whole = buckets.length == total && nodes <= most;
+        bool whole = buckets.length == total && job.row == 0 && nodes <= most;
         bool more = sheet.cut(job.row, most);
         if (more && (buckets.length != 1 || most == 0)) revert CannotStop(buckets.length, nodes, most);
         Deviation[] memory was = _deviations(sheet, sheet.was, job.was);

@@ -27,7 +27,14 @@ from web3.utils import get_create_address
 
 from market.contracts import artifact
 from market.devnet import Anvil
-from market.packing import pack_positions, pack_readings, root_of
+from market.keeper import ALL_NODES
+from market.packing import (
+    POSITION_BYTES,
+    READING_BYTES,
+    pack_positions,
+    pack_readings,
+    root_of,
+)
 from market.prices import PeriodPrices
 from market.schedule import Schedule
 from market.settlement import Transfer
@@ -47,7 +54,7 @@ SCHEDULE = Schedule(
 )
 PERIOD = 2
 
-_JOB_WORDS = 40
+_JOB_WORDS = 41
 _BUCKETS = "(bytes32[],bytes32[],bytes32[])", "(bytes,bytes,bytes)[]"
 _NET_BITS = 112
 
@@ -101,9 +108,12 @@ class Continued:
     job: bytes
 
     @property
-    def at(self) -> tuple[int, int]:
-        """Pass and next bucket."""
-        return int.from_bytes(self.job[32:64], "big"), int.from_bytes(self.job[64:96], "big")
+    def at(self) -> tuple[int, int, int]:
+        """Pass, next bucket, and nodes of it that are done."""
+        settling, bucket, row = (
+            int.from_bytes(self.job[at : at + 32], "big") for at in (32, 64, 96)
+        )
+        return settling, bucket, row
 
 
 Event = Settled | Shares | Continued | tuple[Moved, ...]
@@ -208,12 +218,14 @@ class Rooms:
         """Return the job that begins a settlement."""
         return PERIOD.to_bytes(32, "big") + bytes(32 * (_JOB_WORDS - 1))
 
-    def settle(self, job: bytes, buckets: Buckets, first: int, count: int) -> list[Event]:
-        """Settle a chunk of buckets; nothing happened if there is no event."""
+    def settle(
+        self, job: bytes, buckets: Buckets, first: int, count: int, most: int = ALL_NODES
+    ) -> list[Event]:
+        """Settle a chunk of buckets, or some nodes of one; nothing happened without an event."""
         words = [job[at : at + 32] for at in range(0, len(job), 32)]
-        arguments = [words, buckets.hashes(), buckets.chunk(first, count)]
+        arguments = [words, buckets.hashes(), buckets.chunk(first, count), most]
         selector = _method("Master", "settle")[0]
-        data = selector + encode([f"bytes32[{_JOB_WORDS}]", *_BUCKETS], arguments)
+        data = selector + encode([f"bytes32[{_JOB_WORDS}]", *_BUCKETS, "uint32"], arguments)
         return [_event(log) for log in self._send(self.master, data)["logs"] if _is_told(log)]
 
     def _mock(self, name: str, *arguments: object) -> None:
@@ -251,6 +263,13 @@ class Buckets:
     def count(self) -> int:
         """Buckets of a pass."""
         return max(map(len, (self.positions, self.was, self.now)))
+
+    def nodes(self, bucket: int) -> int:
+        """Return how many nodes a bucket has."""
+        sizes = POSITION_BYTES, READING_BYTES, READING_BYTES
+        sides = zip((self.positions, self.was, self.now), sizes, strict=True)
+        indices = (side[bucket][::size] for side, size in sides if bucket < len(side))
+        return len(set().union(*indices))
 
     def hashes(self) -> tuple[list[bytes], ...]:
         """Return the contract's `Hashes`."""

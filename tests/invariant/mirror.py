@@ -213,9 +213,9 @@ class Mirror:
             late = now >= self.schedule.window_end(period)
             p.job = (len(p.reports), Mode.FINAL if late else Mode.PROVISIONAL)
 
-    def move(self, period: int, transfers: list[Transfer]) -> None:
-        """Move the money of one chunk."""
-        self.ledger.apply(period, transfers)
+    def move(self, period: int, transfers: list[Transfer], *, last: bool) -> None:
+        """Move the money of one chunk, of a settlement's last one if it is."""
+        self.ledger.apply(period, transfers, last=last)
         self.periods[period].moved += transfers
 
     def finish(self, period: int) -> tuple[int, Settlement, list[Transfer], list[Transfer]]:

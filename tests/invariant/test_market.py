@@ -212,12 +212,12 @@ class Life(RuleBasedStateMachine):
     def set_benchmark(self, ahead: int, prices: Benchmark) -> None:
         first = self.running + ahead
         call = self.market.oracle.functions.setBenchmark(first, _raw(prices))
-        too_late = SCHEDULE.price_opens(first) <= self._now()
-        if too_late or first <= self.mirror.benchmarks[-1][0]:
+        if SCHEDULE.price_opens(first) <= self._now():
             self._refused(call, {"BenchmarkTooLate"}, self.world.grid)
         else:
             self._send(call, self.world.grid)
-            self.mirror.benchmarks.append((first, prices))
+            earlier = [entry for entry in self.mirror.benchmarks if entry[0] < first]
+            self.mirror.benchmarks = [*earlier, (first, prices)]
 
     # -- the book
 
@@ -276,7 +276,7 @@ class Life(RuleBasedStateMachine):
         receipt = self._send(oracle.functions.proposePrices(period, [_raw(prices)]), primary)
         digest = oracle.events.PricesProposed().process_receipt(receipt)[0]["args"]["digest"]
         self.world.vote(Proposal(Topic.PRICES, period, 0, round_, digest), range(supporters))
-        fix = oracle.functions.fixPrices(period, round_, [_raw(prices)])
+        fix = oracle.functions.fixPrices(period, [_raw(prices)])
         if supporters < 3:
             self._refused(fix, {"NotAccepted"})
         else:
@@ -365,7 +365,10 @@ class Life(RuleBasedStateMachine):
         assert arose == sum(claim.amount_uyuan for claim in ledger.claims)
         own_uyuan = sum(balance.free_uyuan + balance.locked_uyuan for balance in balances)
         held = self.market.token.functions.balanceOf(self.market.vault.address).call()
-        assert held == own_uyuan + funded - collected
+        transit = sum(
+            self.market.vault.functions.transitOf(period).call() for period in self.mirror.periods
+        )
+        assert held == own_uyuan + transit + funded - collected
 
     def teardown(self) -> None:
         """Let all windows pass; a stranger alone settles whatever was begun."""
@@ -418,9 +421,11 @@ class Life(RuleBasedStateMachine):
             return
         self.mirror.begin(period, self._now())
         receipt = self._send(call)
+        ends = self._events(receipt, self.market.master.events.PeriodSettled())
         for event in self._events(receipt, self.market.vault.events.Settled()):
-            self.mirror.move(period, [moved_of(word).transfer for word in event["transfers"]])
-        for event in self._events(receipt, self.market.master.events.PeriodSettled()):
+            transfers = [moved_of(word).transfer for word in event["transfers"]]
+            self.mirror.move(period, transfers, last=bool(ends))
+        for event in ends:
             version, settlement, due, moved = self.mirror.finish(period)
             assert event["version"] == version
             assert event["finalMode"] == (settlement.mode is Mode.FINAL)

@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from market.bill import Line
+from market.keeper import ALL_NODES
 from market.ledger import Ledger
 from market.packing import bucket_of, pack_positions, pack_readings
 from market.prices import PeriodPrices
@@ -53,6 +54,7 @@ class Story:
         reports: What is reported, one version after the other.
         steps: What happens, in this order, before the window ends.
         chunks: Buckets per call, in turn.
+        parts: Nodes per call that brings one bucket, in turn.
         interruptions: What comes between two chunks, in turn.
         fund_uyuan: What the grid company deposits at a time.
     """
@@ -65,6 +67,7 @@ class Story:
     reports: tuple[Readings, ...]
     steps: tuple[str, ...]
     chunks: tuple[int, ...]
+    parts: tuple[int, ...]
     interruptions: tuple[str, ...]
     fund_uyuan: int
 
@@ -88,6 +91,7 @@ def stories(draw: st.DrawFn) -> Story:
         reports=tuple(map(tuple, reports)),
         steps=tuple(draw(short_list)),
         chunks=tuple(draw(st.lists(st.integers(1, 4), min_size=1, max_size=5))),
+        parts=tuple(draw(st.lists(st.sampled_from((1, 2, 3, ALL_NODES)), min_size=1, max_size=5))),
         interruptions=tuple(draw(st.lists(st.sampled_from(INTERRUPTIONS), min_size=1, max_size=5))),
         fund_uyuan=draw(energies_wh()) + 1,
     )
@@ -127,6 +131,7 @@ class Run:
         self.settled: tuple[int, Settlement] | None = None
         self.passed = 0
         self._chunks = itertools.cycle(story.chunks)
+        self._parts = itertools.cycle(story.parts)
         self._interruptions = itertools.cycle(story.interruptions)
         self._position_buckets = pack_positions(story.positions, bucket_of(story.admitted) + 1)
 
@@ -274,24 +279,30 @@ class Run:
 
     def _chunked(self, buckets: Buckets) -> Iterator[Event]:
         """Run one settlement to its end and pass on what it tells."""
-        job, at, done = self.rooms.fresh_job(), (0, 0), False
+        job, at, done = self.rooms.fresh_job(), (0, 0, 0), False
         while not done:
-            step, (settling, first) = next(self._chunks), at
-            events = self.rooms.settle(job, buckets, first, step)
+            step, (settling, first, row) = next(self._chunks), at
+            most = next(self._parts) if step == 1 else ALL_NODES
+            events = self.rooms.settle(job, buckets, first, step, most)
+            done = isinstance(events[-1], Settled)
             for event in events:
                 if isinstance(event, tuple):
                     # The ledger serves the same nodes together as the vault does.
-                    self.ledger.apply(PERIOD, [moved.transfer for moved in event])
+                    transfers = [moved.transfer for moved in event]
+                    self.ledger.apply(PERIOD, transfers, last=done)
                     self.compare()
             yield from events
-            old, done = job, isinstance(events[-1], Settled)
             if isinstance(events[-1], Continued):
-                job = events[-1].job
-                # All remaining passes run at once only if a call brings all buckets.
-                last = first + step >= buckets.count
-                at = (settling + 1, 0) if last else (settling, first + step)
+                # All remaining passes run at once only if a call brings all buckets whole.
+                if most < buckets.nodes(first) - row:
+                    at = (settling, first, row + most)
+                elif first + step >= buckets.count:
+                    at = (settling + 1, 0, 0)
+                else:
+                    at = (settling, first + step, 0)
                 assert events[-1].at == at
-                self._interrupt(old, buckets, first, step)
+                self._interrupt(job, buckets, first, step)
+                job = events[-1].job
 
     def _interrupt(self, old: bytes, buckets: Buckets, first: int, step: int) -> None:
         """Let something happen between two chunks; the settlement under way must not care."""
