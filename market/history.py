@@ -47,6 +47,33 @@ class PeriodState:
         return self.stage == 5
 
 
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """What the vault moved for a node, unpacked from its event's word.
+
+    Attributes:
+        node: The node.
+        net_uyuan: Its net, micro-yuan.
+        release_uyuan: The lock that was released, micro-yuan.
+    """
+
+    node: int
+    net_uyuan: int
+    release_uyuan: int
+
+    @classmethod
+    def unpack(cls, word: int) -> Moved:
+        """Read a `Transfer` word: node, two flags, release 64, net 112 signed."""
+        net = word & ((1 << _NET_BITS) - 1)
+        if net >> (_NET_BITS - 1):
+            net -= 1 << _NET_BITS
+        release = (word >> _NET_BITS) & ((1 << _RELEASE_BITS) - 1)
+        return cls((word >> 192) & 0xFFFFFFFF, net, release)
+
+
+_NET_BITS = 112
+_RELEASE_BITS = 64
+
 Job = tuple[Any, ...]
 """A settlement under way, as the contract's `Job` struct."""
 
@@ -160,6 +187,20 @@ class History:
         """Return all readings of an accepted report version."""
         buckets = self.report_buckets(period, version)
         return [r for b, data in enumerate(buckets) for r in decode_readings(data, b)]
+
+    def void(self, period: int) -> bool:
+        """Return whether a cleared period's clearing came too late, so that no plan counts."""
+        return any(e["args"]["void"] for e in self._events(self._market.master, "Cleared", period))
+
+    def ended(self, period: int) -> bool:
+        """Return whether a period was last settled in final mode, unread meters as exporting 0."""
+        settled = self._events(self._market.master, "PeriodSettled", period)
+        return bool(settled) and bool(settled[-1]["args"]["finalMode"])
+
+    def moved(self, period: int) -> list[Moved]:
+        """Return what the vault has moved for a period, version after version."""
+        events = self._events(self._market.vault, "Settled", period)
+        return [Moved.unpack(word) for event in events for word in event["args"]["transfers"]]
 
     def _events(self, contract: Any, name: str, period: int) -> list[Any]:  # noqa: ANN401
         first = self._market.deployment.deployment_block

@@ -6,38 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from market.deployment import Market
-from market.history import History
+from market.history import History, Moved
 from market.prices import PeriodPrices
 from market.settlement import Settlement, delta, settle
 from market.types import GRID_COMPANY, MeterReading, Position
 from scripts.demo.errors import DemoError
-
-NET_BITS = 112
-_RELEASE_BITS = 64
-
-
-@dataclass(frozen=True, slots=True)
-class Moved:
-    """What the vault moved for a node, unpacked from its event's word.
-
-    Attributes:
-        node: The node.
-        net_uyuan: Its net.
-        release_uyuan: The lock that was released.
-    """
-
-    node: int
-    net_uyuan: int
-    release_uyuan: int
-
-    @classmethod
-    def unpack(cls, word: int) -> Moved:
-        """Read a `Transfer` word: node, two flags, release 64, net 112 signed."""
-        net = word & ((1 << NET_BITS) - 1)
-        if net >> (NET_BITS - 1):
-            net -= 1 << NET_BITS
-        release = (word >> NET_BITS) & ((1 << _RELEASE_BITS) - 1)
-        return cls((word >> 192) & 0xFFFFFFFF, net, release)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +98,6 @@ class Ledger:
         market, chain = self._market, self._market.chain
         first = market.deployment.deployment_block
         settled = chain.events(market.master, "PeriodSettled", from_block=first, period=period)
-        moved = chain.events(market.vault, "Settled", from_block=first, period=period)
         if len(settled) != 1 or not (version := settled[0]["args"]["version"]):
             raise DemoError(
                 f"period {period} was settled {len(settled)} times, the last on report "
@@ -136,8 +108,7 @@ class Ledger:
         readings = self._history.readings(period, version)
         prices = self._history.prices(period)
         model = settle(positions, readings, prices)
-        words = [word for event in moved for word in event["args"]["transfers"]]
-        on_chain = [Moved.unpack(word) for word in words]
+        on_chain = self._history.moved(period)
         lines = settled[0]["args"]["lines"]
         return Page(
             period=period,

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from market.devnet import ANVIL_VARIABLE
-from scripts.demo.ledger import Moved
+from market.history import Moved
 from scripts.demo.pairing import Pair, pair
 from scripts.demo.story import CASES, Outcome
 
