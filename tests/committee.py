@@ -255,7 +255,7 @@ class Clock:
         *,
         idle_s: float = 0.25,
         step_s: int | None = None,
-        on_look: Callable[[], None] = lambda: None,
+        on_look: Callable[[int], None] = lambda _block: None,
     ) -> None:
         """Drive a market's chain.
 
@@ -265,7 +265,7 @@ class Clock:
                 more steps have brought nothing, so that slow nodes are not outrun.
             step_s: The step; by default what the next seat's turn is away: a committee round for a
                 report, the fourth part of one for everything else.
-            on_look: Called at every look at the chain while something is awaited.
+            on_look: Called with the block number at every look while something is awaited.
         """
         self._market, self._url = market, market.chain.url
         self._history = History(market)
@@ -341,8 +341,8 @@ class Clock:
         """Yield at once and then after every block, making one when none comes."""
         last, since, idle_s = -1, time.monotonic(), self._idle_s
         while True:
-            self._on_look()
             number = self._market.chain.block_number()
+            self._on_look(number)
             if number != last:
                 last, since = number, time.monotonic()
                 yield number

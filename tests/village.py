@@ -46,6 +46,7 @@ class Village:
         self.first = int(world.chain.read(market.master.functions.firstPeriod()))
         self.roster: Roster = load_roster(ROSTER, market.schedule.length_s)
         self.meters = Meters(ROSTER, PROFILE, self.first, MORNING_ROW)
+        self._sources: dict[Meters, ProfileSource] = {}
         accounts = [account(20 + i) for i in range(len(self.roster))]
         admissions = [
             (
@@ -77,11 +78,12 @@ class Village:
         folder: Path,
         settings: Settings | None = None,
         own: Mapping[int, Settings] | None = None,
+        rpc_url: str | None = None,
     ) -> Committee:
-        """Describe a committee of four that reads the village's meters."""
+        """Describe a committee of four that reads the village's meters; see `Committee`."""
         return Committee(
             folder,
-            self.world.url,
+            rpc_url or self.world.url,
             self.world.path,
             self.world.seats,
             settings or Settings(self.meters),
@@ -94,12 +96,14 @@ class Village:
 
     def readings(self, meters: Meters, period: int) -> dict[int, MeterReading]:
         """Return what some meters measure in a period, by node."""
-        source = ProfileSource(
-            meters.profile,
-            self.roster,
-            first_period=meters.first_period,
-            first_row=meters.first_row,
-        )
+        if meters not in self._sources:
+            self._sources[meters] = ProfileSource(
+                meters.profile,
+                self.roster,
+                first_period=meters.first_period,
+                first_row=meters.first_row,
+            )
+        source = self._sources[meters]
         node_of = {meter: node for node, meter in enumerate(self.roster, 1)}
         return {
             node_of[r.meter]: MeterReading(
@@ -151,14 +155,17 @@ class Village:
         period: int,
         readings: Mapping[int, MeterReading],
         mode: Mode = Mode.PROVISIONAL,
+        *,
+        void: bool = False,
     ) -> Settlement:
-        """Return what the reference model makes of a cleared period."""
+        """Return what the reference model makes of a cleared or void period."""
         history = self.world.history
         return settle(
             history.positions(period),
             readings.values(),
             history.prices(period),
             mode,
+            void=void,
         )
 
     def _import_capacity_wh(self, node: int) -> int:

@@ -43,8 +43,11 @@ def propose(s: Situation) -> Iterator[ProposePrices]:
 
 def vote(s: Situation) -> Iterator[Vote]:
     """Name the votes this node owes on prices."""
-    for ballot in _running(s):
-        undecided = ballot.accepted_at is None and not ballot.rejected
+    running = _running(s)
+    decided = {b.proposal.period for b in running if b.accepted_at is not None}
+    for ballot in running:
+        # The contract takes no vote on what another round's proposal has decided.
+        undecided = ballot.proposal.period not in decided and not ballot.rejected
         if undecided and s.seat not in ballot.votes and s.is_mine(ballot.proposal.period):
             problem = _problem(s, ballot)
             yield Vote(ballot.proposal, problem is None, problem or "as computed")

@@ -1,0 +1,200 @@
+"""Lives through periods of the village's day, and says what they must have come to."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from eth_utils.crypto import keccak
+from typer.testing import CliRunner
+
+from market.devnet import rpc
+from market.settlement import Mode, Settlement
+from oracle.cli import app
+from oracle.journal import Journal
+from tests.committee import Clock, Committee
+from tests.village import Village
+from tests.world import World
+
+AHEAD = 3
+"""Trades are made so many periods ahead: prices stand, the gate is open."""
+
+SAID_ONCE = {
+    keccak(text=signature)[:4].hex()
+    for signature in (
+        "vote((uint8,uint32,uint16,uint32,bytes32),(uint8,bool,bytes)[])",
+        "proposeReport(uint32,uint16,bytes[])",
+        "proposePrices(uint32,(uint32,uint32,uint32,uint32,uint32,uint32,uint8,uint8)[])",
+    )
+}
+"""Selectors of what a seat says with its own word; clearing and settling anybody may try."""
+
+
+def live(
+    village: Village, clock: Clock, periods: Sequence[int], trade_every: int = 3
+) -> Iterator[int]:
+    """Live through consecutive periods, some of them traded, yielding each as it begins."""
+    schedule = village.world.market.schedule
+    for period in periods:
+        yield period
+        clock.await_cleared(period)
+        clock.warp(schedule.start(period))
+        if period % trade_every == 0:
+            village.trade(period + AHEAD)
+        # Time is not to leap over the next period's last call.
+        clock.await_cleared(period + 1)
+        clock.await_settled(period)
+
+
+def worths_after(before: Mapping[int, int], models: Iterable[Settlement]) -> dict[int, int]:
+    """Return what everybody has after settlements, the grid company as node 0, micro-yuan."""
+    worths: Counter[int] = Counter(before)
+    for model in models:
+        worths.update(model.nets_uyuan)
+        worths[0] += model.grid_company.net_uyuan
+    return dict(worths)
+
+
+def assert_as_undisturbed(
+    village: Village, before: Mapping[int, int], periods: Sequence[int]
+) -> None:
+    """Every period was cleared in time and settled once, on the truth, and nothing else was."""
+    world = village.world
+    assert settlements(world) == {(period, 1): 1 for period in periods}
+    cleared = world.chain.events(world.market.master, "Cleared", from_block=0)
+    assert [event["args"]["period"] for event in cleared if event["args"]["void"]] == []
+    truth = {period: village.true_readings(period) for period in periods}
+    for period in periods:
+        assert world.history.readings(period, 1) == list(truth[period].values())
+    models = [village.expected(period, truth[period]) for period in periods]
+    assert village.worths() == worths_after(before, models)
+    traded = [period for period in periods if world.history.positions(period)]
+    assert not periods[AHEAD:] or traded
+
+
+def settlements(world: World) -> Counter[tuple[int, int]]:
+    """Count the settlements by period and report version."""
+    events = world.chain.events(world.market.master, "PeriodSettled", from_block=0)
+    return Counter((event["args"]["period"], event["args"]["version"]) for event in events)
+
+
+def named(world: World, event: str, *, key: str = "seat") -> Counter[int]:
+    """Count events by the seat they name."""
+    events = world.chain.events(world.market.oracle, event, from_block=0)
+    return Counter(entry["args"][key] for entry in events)
+
+
+def await_calm(
+    village: Village,
+    committee: Committee,
+    clock: Clock,
+    seats: Iterable[int],
+    confirmations: int = 0,
+) -> None:
+    """Wait until nodes have followed the chain and nothing they sent is under way."""
+    chain = village.world.chain
+    for seat in seats:
+
+        def calm(seat: int = seat) -> bool:
+            target = chain.block_number() - confirmations
+            journal = Journal(committee.journal(seat), read_only=True)
+            try:
+                cursor = journal.cursor()
+                return (
+                    cursor is not None and cursor[0] >= target and not journal.open_transactions()
+                )
+            finally:
+                journal.close()
+
+        clock.until(calm, f"calm of seat {seat}", step_s=1)
+
+
+def assert_said_once(village: Village, committee: Committee) -> None:
+    """No seat has proposed or voted the same twice, and every transaction it sent is accounted for.
+
+    The nodes must have come to rest, see `await_calm`.
+    """
+    world = village.world
+    said: Counter[tuple[str, str]] = Counter()
+    sent: dict[str, list[int]] = {seat.address.lower(): [] for seat in world.seats}
+    for number in range(world.chain.block_number() + 1):
+        block = rpc(world.url, "eth_getBlockByNumber", [hex(number), True])
+        for tx in block["transactions"]:
+            if tx["from"] in sent:
+                sent[tx["from"]].append(int(tx["nonce"], 16))
+                if tx["input"][2:10] in SAID_ONCE:
+                    said[tx["from"], tx["input"]] += 1
+    assert said
+    assert max(said.values()) == 1
+    for seat, account in enumerate(world.seats):
+        nonces = sorted(sent[account.address.lower()])
+        assert nonces == list(range(len(nonces)))
+        rows = _rows(
+            committee,
+            seat,
+            "SELECT nonce FROM transactions WHERE state IN ('mined', 'reverted') ORDER BY nonce",
+        )
+        assert [nonce for (nonce,) in rows] == nonces
+    assert not named(world, "Equivocated")
+
+
+def assert_read_once(village: Village, committee: Committee, periods: Iterable[int]) -> None:
+    """Every journal holds every true reading exactly once, and `oracle verify` finds no fault."""
+    names = list(village.roster)
+    for seat in committee.seats:
+        for period in periods:
+            rows = _rows(
+                committee,
+                seat,
+                "SELECT meter, import_wh, export_wh FROM readings WHERE period = ?",
+                period,
+            )
+            truth = village.true_readings(period)
+            assert sorted(rows) == sorted(
+                (names[node - 1], r.import_wh, r.export_wh) for node, r in truth.items()
+            )
+        command = ["verify", "--config", str(committee.configuration(seat))]
+        result = CliRunner().invoke(app, command)
+        assert result.exit_code == 0, result.output
+        assert "unread" not in result.output
+        assert "no reading of" not in result.output
+
+
+def logged(committee: Committee, seat: int, words: str) -> int:
+    """Count what a node has said in its log."""
+    return committee.log(seat).read_text(encoding="utf-8").count(words)
+
+
+def await_logged(
+    clock: Clock, committee: Committee, seats: Iterable[int], words: str, times: int = 1
+) -> None:
+    """Wait until nodes have said something in their logs."""
+    for seat in seats:
+
+        def told(seat: int = seat) -> bool:
+            return logged(committee, seat, words) >= times
+
+        clock.until(told, f"{words!r} in {committee.log(seat)}", step_s=1)
+
+
+def unlocked(village: Village) -> bool:
+    """Return whether nobody has money locked."""
+    return all(village.world.balance(node)[1] == 0 for node in (0, *village.nodes))
+
+
+def final_model(village: Village, period: int, *, void: bool) -> Settlement:
+    """Return what a period comes to in the end, on whatever report it has."""
+    history = village.world.history
+    state = history.state(period)
+    readings = history.readings(period, state.version) if state.version else []
+    mode = Mode.FINAL if state.final else Mode.PROVISIONAL
+    return village.expected(period, {r.node: r for r in readings}, mode, void=void)
+
+
+def _rows(committee: Committee, seat: int, query: str, *values: object) -> list[tuple[object, ...]]:
+    db = sqlite3.connect(f"file:{committee.journal(seat)}?mode=ro", uri=True)
+    try:
+        return db.execute(query, values).fetchall()
+    finally:
+        db.close()

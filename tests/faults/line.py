@@ -1,0 +1,99 @@
+"""The line between nodes and chain: an HTTP relay that can be cut, also in the middle of a call."""
+
+from __future__ import annotations
+
+import http.client
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import urlsplit
+
+SENDING = b'"eth_sendRawTransaction"'
+
+
+class Line:
+    """A relay to a JSON-RPC endpoint; a node's number is the path of its address."""
+
+    def __init__(self, url: str) -> None:
+        """Relay to an endpoint."""
+        self._target = urlsplit(url).netloc
+        self._down = threading.Event()
+        self._armed = threading.Event()
+        self._lock = threading.Lock()
+        self.lost_answers: list[int] = []
+
+    def cut(self) -> None:
+        """Answer nothing from now on."""
+        self._down.set()
+
+    def cut_at_next_transaction(self) -> None:
+        """Let one more transaction through to the chain, lose the answer, and be cut from then."""
+        self._armed.set()
+
+    def mend(self) -> None:
+        """Answer again."""
+        self._armed.clear()
+        self._down.clear()
+
+    @property
+    def is_down(self) -> bool:
+        """Whether nothing is answered."""
+        return self._down.is_set()
+
+    def relay(self, seat: int, body: bytes) -> bytes | None:
+        """Return the endpoint's answer, None if the line is cut."""
+        if self.is_down:
+            return None
+        with self._lock:
+            loses = SENDING in body and self._armed.is_set()
+            if loses:
+                self._armed.clear()
+                self._down.set()
+        connection = http.client.HTTPConnection(self._target, timeout=30)
+        try:
+            connection.request("POST", "/", body, {"Content-Type": "application/json"})
+            answer = connection.getresponse().read()
+        finally:
+            connection.close()
+        if loses:
+            self.lost_answers.append(seat)
+            return None
+        return answer
+
+
+@contextmanager
+def open_line(url: str) -> Iterator[tuple[Line, str]]:
+    """Yield a line to an endpoint, and its address with the placeholder `{seat}`."""
+    line = Line(url)
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True
+        wbufsize = -1
+
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            answer = line.relay(int(self.path.strip("/")), body)
+            if answer is None:
+                self.close_connection = True
+                return
+            self.send_response(200)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(answer)))
+            self.end_headers()
+            self.wfile.write(answer)
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing of every call."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield line, f"http://127.0.0.1:{server.server_address[1]}/{{seat}}"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
