@@ -98,8 +98,8 @@ def _table(found: Audit, own: Bill) -> Table:
     for head in (
         "sold Wh",
         "bought Wh",
-        "price when sold",
-        "price when bought",
+        "sold at",
+        "bought at",
         "received",
         "paid",
     ):

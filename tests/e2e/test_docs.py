@@ -1,0 +1,159 @@
+"""What the documents say: snippets run as written, links lead somewhere, tables are complete."""
+
+from __future__ import annotations
+
+import ast
+import re
+import shlex
+import shutil
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from pydantic import BaseModel
+from pydantic_core import PydanticUndefined
+from typer.testing import CliRunner
+
+from market.cli import app
+from oracle.config import CsvPrices, NodeConfig, TariffPrices, load_config
+from tests.story import A, play_story
+from tests.world import World, account
+
+ROOT = Path(__file__).resolve().parents[2]
+OPERATING = ROOT / "docs" / "operating.md"
+AUDITING = ROOT / "docs" / "auditing.md"
+README = ROOT / "README.md"
+URL = "http://127.0.0.1:8545"
+DOCUMENTS = [README, ROOT / "SPEC.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+def blocks(path: Path, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", path.read_text(), re.MULTILINE | re.DOTALL)
+
+
+def table(path: Path, heading: str) -> dict[str, list[str]]:
+    """Return the rows of the table with a heading, by the code words of their first column."""
+    lines = path.read_text().partition(f"| {heading} |")[2].splitlines()[2:]
+    rows: dict[str, list[str]] = {}
+    for line in lines:
+        if not line.startswith("|"):
+            break
+        first, *others = [cell.strip() for cell in line.strip("|").split("|")]
+        rows[first.strip("`")] = others
+    return rows
+
+
+@pytest.fixture
+def at_home(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
+    """The paper's story settled, and the reader in a folder with the deployment file."""
+    play_story(world)
+    shutil.copy(world.path, tmp_path / "deployment.json")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MY_KEY", account(21).key.hex())
+    return world
+
+
+def execute(snippet: str, world: World) -> dict[str, object]:
+    names: dict[str, object] = {}
+    assert URL in snippet
+    exec(compile(snippet.replace(URL, world.url), "snippet", "exec"), names)  # noqa: S102
+    return names
+
+
+def test_readme__trade__runs_as_written_and_is_signed(at_home: World) -> None:
+    (snippet,) = blocks(README, "python")
+    names = execute(snippet, at_home)
+
+    assert isinstance(names["signature"], bytes)
+    assert len(names["signature"]) == 65
+
+
+def test_auditing__python__prints_every_line_of_every_bill(
+    at_home: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (snippet,) = blocks(AUDITING, "python")
+    execute(snippet, at_home)
+    printed = capsys.readouterr().out.splitlines()
+
+    assert len(printed) == 3 * 7 + 1
+    assert "1 compensation 0 2000 0 1071800" in printed
+    assert "1 net 3307200" in printed
+    assert printed[-1] == "grid company 0"
+
+
+@pytest.mark.parametrize("path", [README, AUDITING])
+def test_bill__command_of_the_documents__prints_what_they_show(at_home: World, path: Path) -> None:
+    (line,) = [line for line in path.read_text().splitlines() if "python -m market bill" in line]
+    arguments = shlex.split(line.replace(URL, at_home.url))
+    result = CliRunner().invoke(app, arguments[3:])
+
+    assert result.exit_code == 0, result.output
+    assert f"node {A}, period 42" in result.output
+    (shown,) = blocks(AUDITING, "")[:1]
+    printed = [line.split() for line in result.output.splitlines()]
+    assert printed == [line.split() for line in shown.splitlines()]
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_links__lead_to_files_that_are_there(path: Path) -> None:
+    for link in re.findall(r"\]\(([^)#]+)[^)]*\)", path.read_text()):
+        if not link.startswith(("http://", "https://")):
+            assert (path.parent / link).exists(), f"{path.name} links to {link}"
+
+
+def keys(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, object]]:
+    """Yield every key of a table, those of its tables included, with its default."""
+    for name, field in model.model_fields.items():
+        inner = field.annotation
+        if prefix == "" and name == "prices":
+            yield "prices.source", "benchmark"
+            yield from keys(CsvPrices, "prices.")
+            yield from keys(TariffPrices, "prices.")
+        elif isinstance(inner, type) and issubclass(inner, BaseModel):
+            yield from keys(inner, f"{prefix}{name}.")
+        elif f"{prefix}{name}" != "prices.source":
+            default = None if field.default is PydanticUndefined else field.default
+            yield f"{prefix}{name}", default
+
+
+def test_operating__table_of_keys__is_that_of_the_code() -> None:
+    told = {key: cells[0].strip("`") for key, cells in table(OPERATING, "key").items()}
+    written = {"None": "", "()": "none"}
+    known = {key: written.get(str(default), str(default)) for key, default in keys(NodeConfig)}
+    known["report.patience_s"] = "half a round"
+
+    assert told == known
+
+
+def test_operating__example__is_a_good_configuration(tmp_path: Path) -> None:
+    (example,) = blocks(OPERATING, "toml")
+    path = tmp_path / "seat0.toml"
+    path.write_text(example)
+
+    config = load_config(path)
+
+    assert config.journal == tmp_path / "seat0.sqlite"
+    assert isinstance(config.prices, TariffPrices)
+    assert tomllib.loads(example)["key"] == {"env": "SUBGRID_SEAT_KEY"}
+
+
+def alarms() -> Iterator[str]:
+    """Yield the first word of every log call above info in the node's code."""
+    for path in (ROOT / "oracle").rglob("*.py"):
+        for call in ast.walk(ast.parse(path.read_text())):
+            if not isinstance(call, ast.Call) or not call.args:
+                continue
+            loud = isinstance(call.func, ast.Attribute) and call.func.attr in LOUD
+            # A level chosen in the line before.
+            chosen = isinstance(call.func, ast.Name) and call.func.id == "tell"
+            first = call.args[0]
+            if (loud or chosen) and isinstance(first, ast.Constant):
+                yield str(first.value)
+
+
+LOUD = ("warning", "error", "trace")
+
+
+def test_operating__table_of_alarms__has_each_and_no_other() -> None:
+    assert set(table(OPERATING, "event")) == set(alarms())
