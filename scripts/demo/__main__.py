@@ -17,6 +17,8 @@ PERIODS_PER_DAY = 96
 
 INTERRUPTED = 130
 
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
 app = typer.Typer(add_completion=False, rich_markup_mode="markdown")
 
 
@@ -69,7 +71,7 @@ def demo(
         console.print(f"[bold red]The demo stopped:[/] {exc}", highlight=False)
         raise typer.Exit(1) from exc
     except OSError as exc:
-        if exc.filename is None and exc.errno != errno.ENOSPC:
+        if exc.filename is None and exc.errno not in DISK_FULL:
             raise
         problem = f"{exc.filename or out}: {exc.strerror}"
         console.print(

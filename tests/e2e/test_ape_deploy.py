@@ -15,7 +15,7 @@ import pytest
 from market.chain import Chain
 from market.contracts import NAMES
 from market.deployment import Deployment, Market
-from market.devnet import Anvil, find_anvil
+from market.devnet import Anvil, find_anvil, rpc
 from scripts.demo.people import account
 from scripts.deploy import TermsError, read_terms
 
@@ -181,3 +181,42 @@ def test_chain_that_is_no_devnet__wants_terms_of_its_own(anvil: Anvil, path: Pat
     assert done.returncode != 0
     assert "--terms" in done.stderr
     assert not path.exists()
+
+
+@pytest.mark.parametrize("network", ["ethereum:local:http://127.0.0.1:1", "http://127.0.0.1:1"])
+def test_chain_down__says_so_without_a_trace(network: str, path: Path) -> None:
+    done = deploy("--network", network, "--file", str(path))
+
+    assert done.returncode == 1
+    assert "Is the node running" in done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+    assert not path.exists()
+
+
+def test_account_out_of_funds__named_and_resumed_when_it_has_some(
+    anvil: Anvil, path: Path, on: tuple[str, ...]
+) -> None:
+    deployer = account(0).address
+    rpc(anvil.url, "anvil_setBalance", [deployer, "0x1"])
+    poor = deploy(*on)
+    rpc(anvil.url, "anvil_setBalance", [deployer, hex(10**20)])
+    resumed = deploy(*on)
+
+    assert poor.returncode == 1
+    assert f"account {deployer} cannot pay for gas" in poor.stderr
+    assert "Traceback" not in poor.stdout + poor.stderr
+    assert resumed.returncode == 0, resumed.stderr
+    assert Deployment.load(path).complete
+
+
+def test_file_that_cannot_be_written__says_so_before_anything_is_sent(
+    anvil: Anvil, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    path = tmp_path / "file" / "deployment.json"
+    done = deploy("--network", f"ethereum:local:{anvil.url}", "--file", str(path))
+
+    assert done.returncode == 1
+    assert f"{path} cannot be written" in done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+    assert Chain(anvil.url).nonce(account(0).address) == 0

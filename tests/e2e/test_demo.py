@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import os
 import re
+import resource
 import signal
 import subprocess
 import sys
@@ -162,6 +163,23 @@ def test_folder_that_cannot_be_written__says_so(tmp_path: Path) -> None:
 
     assert done.returncode == 1
     assert "--out" in done.stdout
+
+
+@pytest.mark.parametrize("most_bytes", [2_000, 50_000])
+def test_folder_that_is_full__says_so(tmp_path: Path, most_bytes: int) -> None:
+    done = subprocess.run(
+        command("--out", str(tmp_path), "--periods", "1"),
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_S,
+        check=False,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, most_bytes)),
+    )
+
+    assert done.returncode == 1
+    assert str(tmp_path) in done.stdout.replace("\n", "")
+    assert "Traceback" not in done.stdout + done.stderr
 
 
 def test_no_anvil__says_where_it_was_looked_for(tmp_path: Path) -> None:
