@@ -103,7 +103,7 @@ def node_table(day: Figures) -> Table:
         table.add_column(column, justify="left" if column == "node" else "right", no_wrap=True)
     table.caption = (
         "Energy in kWh. agreed: sold or bought ahead; inside: compensated, sold or balanced among "
-        "neighbours; a node counts both directions, the sum each kWh once."
+        "neighbours; a node counts both directions, the sum each kWh once.\n"
     )
     table.caption_justify = "left"
     for node in day.nodes:
