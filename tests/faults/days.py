@@ -85,25 +85,16 @@ def named(world: World, event: str, *, key: str = "seat") -> Counter[int]:
     return Counter(entry["args"][key] for entry in events)
 
 
-def await_calm(
-    village: Village,
-    committee: Committee,
-    clock: Clock,
-    seats: Iterable[int],
-    confirmations: int = 0,
-) -> None:
-    """Wait until nodes have followed the chain and nothing they sent is under way."""
-    chain = village.world.chain
-    for seat in seats:
+def await_calm(village: Village, committee: Committee, clock: Clock) -> None:
+    """Wait until all nodes have followed the chain to here and nothing they sent is under way."""
+    here = village.world.chain.block_number()
+    for seat in committee.seats:
 
         def calm(seat: int = seat) -> bool:
-            target = chain.block_number() - confirmations
             journal = Journal(committee.journal(seat), read_only=True)
             try:
-                cursor = journal.cursor()
-                return (
-                    cursor is not None and cursor[0] >= target and not journal.open_transactions()
-                )
+                followed, _ = journal.cursor() or (0, b"")
+                return followed >= here and not journal.open_transactions()
             finally:
                 journal.close()
 

@@ -97,7 +97,7 @@ def test_committee__chain_answers_no_more_and_then_again__goes_on_and_says_nothi
         for seat in committee.seats:
             assert committee.is_alive(seat)
             assert "chain is back" in committee.log(seat).read_text()
-        await_calm(village, committee, clock, committee.seats)
+        await_calm(village, committee, clock)
         assert_said_once(village, committee)
         assert_read_once(village, committee, periods)
     assert_as_undisturbed(village, before, periods)
