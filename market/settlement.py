@@ -4,7 +4,7 @@ A pure function of positions, readings, prices and mode. It is meant to be read 
 bottom next to the specification and to be compared with the contracts bit for bit; it prefers
 one plain list per quantity, in ascending node id, to anything faster. Integers only.
 
-Source: Peng et al., section V, for the legs; DESIGN.md section 4 for the deviation.
+Source: Peng et al., section V, for the legs; SPEC section 6.
 """
 
 from collections.abc import Iterable, Sequence
