@@ -191,7 +191,7 @@ def test_read__row_without_a_place__is_a_stray_and_spoils_no_other(
         ("meter,time,import_wh,export_wh", "'row' is missing", "meter, row, import_wh"),
         ("meter,row,row,import_wh,export_wh", "'row' is there twice", "Keep one"),
         ("meter;row;import_wh;export_wh", "'meter' is missing", "meter, row"),
-        ("", "'meter' is missing", "meter, row"),
+        ("", "has no header", "meter, row"),
     ],
 )
 def test_open__wrong_header__names_file_column_and_remedy(
