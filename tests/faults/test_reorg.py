@@ -38,6 +38,7 @@ def test_committee__settlement_taken_back__is_forgotten_and_settled_again(
     period, before = village.first, village.worths()
     clock = Clock(world.market, step_s=STEP_S)
     with village.committee(tmp_path, Settings(village.meters, confirmations=SHALLOW)) as committee:
+        clock.await_cleared(period)
         clock.await_cleared(period + 1)
         clock.warp(schedule.close(period))
         clock.await_settled(period)
@@ -66,6 +67,7 @@ def test_committee__unconfirmed_votes_taken_back__are_cast_again(
     clock = Clock(world.market, step_s=STEP_S)
     settings = Settings(village.meters, confirmations=DEEP)
     with village.committee(tmp_path, settings) as committee:
+        clock.await_cleared(period)
         clock.await_cleared(period + 1)
         clock.warp(schedule.close(period))
         clock.until(lambda: sum(named(world, "Voted").values()) >= 3, "the votes")

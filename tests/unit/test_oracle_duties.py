@@ -308,6 +308,24 @@ def test_prices__as_computed__supported_and_others_opposed(desk: Desk) -> None:
     assert f"period {PERIOD}" in vote.reason
 
 
+def test_prices__decided_in_another_round__are_not_voted_on_any_more(desk: Desk) -> None:
+    asked = clamp(ASKED, PENG)[0]
+    desk.tell(
+        "PricesProposed",
+        CLOCK.price_opens(PERIOD),
+        fromPeriod=PERIOD,
+        round=1,
+        proposer=(PERIOD + 1) % 4,
+        digest=price_digest([asked]),
+        prices=(price_tuple(asked),),
+    )
+    situation = proposed_prices(desk, price_tuple(BENCHMARK))
+    assert {vote.proposal.round for vote in prices.vote(situation)} == {0, 1}
+    desk.tell("Accepted", situation.now, topic=0, period=PERIOD, version=0, round=1, digest=b"")
+    # The contract would take the vote and count nothing, block after block.
+    assert list(prices.vote(situation)) == []
+
+
 ASKED = TradingPrices(300_000, 500_000, 700_000)
 
 
