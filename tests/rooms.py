@@ -1,18 +1,10 @@
-"""A real `Master`, its slaves and a real `Vault` among mock rooms, over bare JSON-RPC.
-
-Made for thousands of random periods: every call is one request, and what a period does to the chain
-is undone before the next one.
-"""
+"""A real `Master`, its slaves and a real `Vault` among mock rooms, on a bare chain."""
 
 from __future__ import annotations
 
-import http.client
-import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
 from typing import Any
 
 from eth_abi.abi import decode, encode
@@ -39,8 +31,7 @@ from market.prices import PeriodPrices
 from market.schedule import Schedule
 from market.settlement import Transfer
 from market.types import MeterReading, Position
-
-ARTIFACTS = Path(__file__).parent / "artifacts"
+from tests.bare_chain import Chain, code_of, method_of, runtime_of, with_arguments
 
 SCHEDULE = Schedule(
     epoch_s=1_800_000_000,
@@ -57,10 +48,6 @@ PERIOD = 2
 _JOB_WORDS = 41
 _BUCKETS = "(bytes32[],bytes32[],bytes32[])", "(bytes,bytes,bytes)[]"
 _NET_BITS = 112
-
-
-class CallRefused(AssertionError):
-    """A contract refused a call that must succeed."""
 
 
 @dataclass(frozen=True)
@@ -119,45 +106,29 @@ class Continued:
 Event = Settled | Shares | Continued | tuple[Moved, ...]
 
 
-class Rooms:
+class Rooms(Chain):
     """The contracts and their chain."""
 
     def __init__(self, url: str) -> None:
         """Deploy everything on a fresh chain."""
-        host, port = url.removeprefix("http://").split(":")
-        self._connection = http.client.HTTPConnection(host, int(port), timeout=60)
-        self._sender = self.rpc("eth_accounts")[0]
+        super().__init__(url)
         # The slaves and the vault need the master's address, and the master theirs.
-        master_at = get_create_address(to_checksum_address(self._sender), Nonce(4)).lower()
-        self.mocks = self._deploy(_code("MockRooms"))
-        self._one = self._deploy(_with_arguments("Subordinate_one", [master_at]))
-        self._two = self._deploy(_with_arguments("Subordinate_two", [master_at]))
+        master_at = get_create_address(to_checksum_address(self.sender), Nonce(4)).lower()
+        self.mocks = self.deploy(code_of("MockRooms"))
+        self._one = self.deploy(with_arguments("Subordinate_one", [master_at]))
+        self._two = self.deploy(with_arguments("Subordinate_two", [master_at]))
         # The mocks are the vault's token, registry and book.
         rooms = [self.mocks] * 3
-        self.vault = self._deploy(_with_arguments("Vault", [*rooms, master_at]))
+        self.vault = self.deploy(with_arguments("Vault", [*rooms, master_at]))
         s = SCHEDULE
         times = (
             *(s.epoch_s, s.length_s, s.price_horizon_s, s.price_lead_s, s.gate_lead_s),
             *(s.round_length_s, s.settle_deadline_s, s.window_s),
         )
         addresses = (*rooms, self.vault, self._one, self._two)
-        self.master = self._deploy(_with_arguments("Master", [times, addresses]))
+        self.master = self.deploy(with_arguments("Master", [times, addresses]))
         assert self.master == master_at
-        self._snapshot = self.rpc("evm_snapshot")
-
-    def rpc(self, method: str, *params: object) -> Any:  # noqa: ANN401
-        """Call one JSON-RPC method over the connection that stays open."""
-        body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params})
-        self._connection.request("POST", "/", body, {"Content-Type": "application/json"})
-        answer = json.loads(self._connection.getresponse().read())
-        if "error" in answer:
-            raise CallRefused(f"{method}: {answer['error']}")
-        return answer["result"]
-
-    def reset(self) -> None:
-        """Forget everything since the deployment."""
-        self.rpc("evm_revert", self._snapshot)
-        self._snapshot = self.rpc("evm_snapshot")
+        self.keep()
 
     def warp(self, instant_s: int) -> None:
         """Set the time of the next block."""
@@ -196,21 +167,21 @@ class Rooms:
 
     def look(self, nodes: Sequence[int]) -> tuple[list[Balance], tuple[int, ...]]:
         """Return the balances of nodes, and claims that arose, were funded and were collected."""
-        selector, inputs, outputs = _method("MockRooms", "look")
+        selector, inputs, outputs = method_of("MockRooms", "look")
         data = selector + encode(inputs, [self.vault, PERIOD, nodes])
-        raw = decode(outputs, self._call(self.mocks, data))
+        raw = decode(outputs, self.call(self.mocks, data))
         return [Balance(*balance) for balance in raw[0]], tuple(raw[1:])
 
     def clear(self, buckets: int) -> None:
         """Fix the positions of some buckets."""
-        selector, inputs, _ = _method("Master", "clear")
-        self._send(self.master, selector + encode(inputs, [PERIOD, buckets]))
+        selector, inputs, _ = method_of("Master", "clear")
+        self.send(self.master, selector + encode(inputs, [PERIOD, buckets]))
 
     def period(self) -> tuple[int, int, int, bool]:
         """Return the period's stage, buckets, version and whether it is flagged."""
-        selector, inputs, outputs = _method("Master", "periodOf")
+        selector, inputs, outputs = method_of("Master", "periodOf")
         stage, buckets, version, flagged = decode(
-            outputs, self._call(self.master, selector + encode(inputs, [PERIOD]))
+            outputs, self.call(self.master, selector + encode(inputs, [PERIOD]))
         )
         return stage, buckets, version, flagged
 
@@ -224,31 +195,13 @@ class Rooms:
         """Settle a chunk of buckets, or some nodes of one; nothing happened without an event."""
         words = [job[at : at + 32] for at in range(0, len(job), 32)]
         arguments = [words, buckets.hashes(), buckets.chunk(first, count), most]
-        selector = _method("Master", "settle")[0]
+        selector = method_of("Master", "settle")[0]
         data = selector + encode([f"bytes32[{_JOB_WORDS}]", *_BUCKETS, "uint32"], arguments)
-        return [_event(log) for log in self._send(self.master, data)["logs"] if _is_told(log)]
+        return [_event(log) for log in self.send(self.master, data)["logs"] if _is_told(log)]
 
     def _mock(self, name: str, *arguments: object) -> None:
-        selector, inputs, _ = _method("MockRooms", name)
-        self._send(self.mocks, selector + encode(inputs, arguments))
-
-    def _send(self, to: str | None, data: bytes) -> dict[str, Any]:
-        # A fixed limit spares the estimate; it is the largest a transaction may have.
-        transaction = {"from": self._sender, "data": f"0x{data.hex()}", "gas": hex(2**24)}
-        if to is not None:
-            transaction["to"] = to
-        receipt: dict[str, Any] = self.rpc("eth_sendTransactionSync", transaction)
-        if receipt["status"] != "0x1":
-            self._call(to or "", data)
-            raise CallRefused("a transaction failed that succeeds as a call")
-        return receipt
-
-    def _call(self, to: str, data: bytes) -> bytes:
-        call = {"from": self._sender, "to": to, "data": f"0x{data.hex()}"}
-        return bytes.fromhex(self.rpc("eth_call", call, "latest")[2:])
-
-    def _deploy(self, code: bytes) -> str:
-        return str(self._send(None, code)["contractAddress"])
+        selector, inputs, _ = method_of("MockRooms", name)
+        self.send(self.mocks, selector + encode(inputs, arguments))
 
 
 @dataclass(frozen=True)
@@ -288,10 +241,10 @@ def balances_at(
     w3: Web3, vault: str, nodes: Sequence[int]
 ) -> tuple[list[Balance], tuple[int, ...]]:
     """Return what any vault says of nodes, and claims that arose, were funded and collected."""
-    selector, inputs, outputs = _method("MockRooms", "look")
+    selector, inputs, outputs = method_of("MockRooms", "look")
     reader = to_checksum_address(keccak(b"reader")[12:])
     data = selector + encode(inputs, [vault, 0, nodes])
-    code: StateOverride = {reader: {"code": HexStr(_runtime("MockRooms"))}}
+    code: StateOverride = {reader: {"code": HexStr(runtime_of("MockRooms"))}}
     raw = decode(outputs, w3.eth.call({"to": reader, "data": HexBytes(data)}, state_override=code))
     return [Balance(*balance) for balance in raw[0]], tuple(raw[1:])
 
@@ -367,35 +320,3 @@ def _event(log: dict[str, Any]) -> Event:
         for at in range(0, len(records), 11)
     )
     return Shares(_LEGS[topic], version, shares)
-
-
-def _abi(name: str) -> list[dict[str, Any]]:
-    file = ARTIFACTS / f"{name}.json"
-    if not file.exists():
-        return artifact(name).abi
-    abi: list[dict[str, Any]] = json.loads(file.read_text())["abi"]
-    return abi
-
-
-def _code(name: str) -> bytes:
-    code: str = json.loads((ARTIFACTS / f"{name}.json").read_text())["bytecode"]
-    return bytes.fromhex(code[2:])
-
-
-def _runtime(name: str) -> str:
-    return str(json.loads((ARTIFACTS / f"{name}.json").read_text())["deployedBytecode"])
-
-
-def _with_arguments(name: str, arguments: list[Any]) -> bytes:
-    constructor = next(e for e in artifact(name).abi if e["type"] == "constructor")
-    types = [collapse_if_tuple(i) for i in constructor["inputs"]]
-    return artifact(name).bytecode + encode(types, arguments)
-
-
-@cache
-def _method(contract: str, name: str) -> tuple[bytes, list[str], list[str]]:
-    """Return a method's selector, and the types it takes and returns."""
-    entry = next(e for e in _abi(contract) if e.get("name") == name and e["type"] == "function")
-    inputs = [collapse_if_tuple(i) for i in entry["inputs"]]
-    outputs = [collapse_if_tuple(o) for o in entry["outputs"]]
-    return keccak(text=f"{name}({','.join(inputs)})")[:4], inputs, outputs
