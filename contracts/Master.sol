@@ -116,7 +116,7 @@ contract Master is IMaster, Clock {
         uint256 nodes = sheet.nodes.length;
         bool whole = buckets.length == total && job.row == 0 && nodes <= most;
         bool more = sheet.cut(job.row, most);
-        if (more && (buckets.length != 1 || most == 0)) revert CannotStop(buckets.length, nodes, most);
+        if (more && (buckets.length != 1 || most < _leastNodes())) revert CannotStop(buckets.length, nodes, most);
         Deviation[] memory was = _deviations(sheet, sheet.was, job.was);
         Deviation[] memory now_ = _deviations(sheet, sheet.now_, job.now_);
         do {
@@ -174,6 +174,11 @@ contract Master is IMaster, Clock {
         if (periods > _mostUnsettled()) periods = _mostUnsettled();
         Limits memory l = ORACLE.limits();
         return periods * Amounts.up(REGISTRY.nodeOf(node).importCapacityWh * (uint256(l.priceCap) + l.feeCap));
+    }
+
+    /// @dev A call that stops inside a bucket handles at least so many nodes, lest tiny steps make everybody else's stale.
+    function _leastNodes() internal pure virtual returns (uint256) {
+        return 32;
     }
 
     /// @dev Takes up the settlement under way, or begins the one that is due; `go` is false if there is none, or if the

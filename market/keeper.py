@@ -24,6 +24,9 @@ SETTLE_BUCKETS = 4
 ALL_NODES = 2**32 - 1
 """No limit on the nodes of a settling transaction."""
 
+LEAST_NODES = 32
+"""Fewest nodes after which a settling transaction may stop inside a bucket."""
+
 Send = Callable[[ContractFunction], TxReceipt]
 """Sends a transaction and waits for it."""
 
@@ -135,10 +138,10 @@ def fitting_settle_call(
             return call, gas
         if buckets > 1:
             buckets //= 2
-        elif nodes > 1:
-            nodes = min(nodes, BUCKET_NODES) // 2
+        elif nodes > LEAST_NODES:
+            nodes = max(LEAST_NODES, min(nodes, BUCKET_NODES) // 2)
         else:
-            raise Reverted("settle", "OutOfGas", (f"a single node of period {period}",))
+            raise Reverted("settle", "OutOfGas", (f"{LEAST_NODES} nodes of period {period}",))
 
 
 def settle_call(

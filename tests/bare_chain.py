@@ -90,11 +90,12 @@ class Chain:
         return json.loads(self._connection.getresponse().read())
 
 
-def with_arguments(name: str, arguments: list[Any]) -> bytes:
-    """Return the code that deploys a contract, with what its constructor takes."""
+def with_arguments(name: str, arguments: list[Any], mock: str | None = None) -> bytes:
+    """Return the code that deploys a contract, or its mock, with what its constructor takes."""
     constructor = next(e for e in artifact(name).abi if e["type"] == "constructor")
     types = [collapse_if_tuple(i) for i in constructor["inputs"]]
-    return artifact(name).bytecode + encode(types, arguments)
+    code = artifact(name).bytecode if mock is None else code_of(mock)
+    return code + encode(types, arguments)
 
 
 @cache

@@ -124,7 +124,7 @@ interface IMaster {
     error WrongBytes(uint32 bucket, uint8 which);
     /// @notice A call needs at least one bucket, and at most those the pass has left.
     error WrongBuckets(uint256 given, uint256 left);
-    /// @notice A call may stop inside a bucket only if it is the only one.
+    /// @notice A call may stop inside a bucket only if it is the only one, and after 32 nodes or more.
     error CannotStop(uint256 buckets, uint256 nodes, uint256 most);
 
     /// @notice Fixes the positions of up to `most` further buckets of a period, from its gate on. Before the last call the
@@ -138,7 +138,7 @@ interface IMaster {
     /// @param job The job of the last `Continued`, or just the period to begin.
     /// @param hashes The hashes of all buckets.
     /// @param buckets The bytes of the next buckets.
-    /// @param most Most nodes to handle.
+    /// @param most Most nodes to handle, 32 or more unless the buckets have fewer.
     /// @return done Whether anything was done.
     function settle(Job calldata job, Hashes calldata hashes, Bucket[] calldata buckets, uint32 most)
         external

@@ -14,6 +14,8 @@ interface IReports {
 
     /// @notice A report has at least one bucket.
     error EmptyReport(uint32 period);
+    /// @notice A report has no more buckets than there are nodes to fill.
+    error TooManyBuckets(uint256 given, uint256 most);
     /// @notice Versions are accepted one after the other.
     error WrongVersion(uint32 period, uint16 given, uint16 expected);
     /// @notice A bucket is not a sequence of whole records of admitted nodes in ascending order.

@@ -23,6 +23,8 @@ abstract contract Reports is IReports, Ballots {
         if (version != _latest[period] + 1) revert WrongVersion(period, version, _latest[period] + 1);
         if (buckets.length == 0) revert EmptyReport(period);
         uint256 nodeCount = REGISTRY.nodeCount();
+        // Empty buckets behind the last node would only make every settlement dearer.
+        if (buckets.length > (nodeCount >> 8) + 1) revert TooManyBuckets(buckets.length, (nodeCount >> 8) + 1);
         bytes32 root;
         for (uint256 b; b < buckets.length; ++b) {
             _checkBucket(b, buckets[b], nodeCount);

@@ -14,9 +14,8 @@ from tests.unit.contracts.support import (
     measured,
     offer,
     refused,
-    trading,
 )
-from tests.unit.contracts.test_master import SETTLED, reported, settle_call, stage
+from tests.unit.contracts.test_master import SETTLED, settle_call, stage
 from tests.world import World, undone
 
 
@@ -63,31 +62,50 @@ def test_settle__stopping_inside_one_of_several_buckets__is_refused(world: World
         refused("Master.CannotStop", call, world.stranger, 2, 2, most)
 
 
-def test_settle__node_by_node__moves_what_one_call_would(world: World) -> None:
-    period = reported(world, measured(1, export_wh=8_000), measured(2, import_wh=11_000))
+def crowded(world: World, nodes: int) -> int:
+    """Return a reported period in which node 1 bought 10 kWh of the last of many nodes."""
+    crowd(world, nodes)
+    for node in (0, 1, nodes):
+        world.fund(node, FUNDS_UYUAN)
+    period = world.free_period()
+    world.warp(world.market.schedule.price_deadline(period))
+    world.agree(offer(period, seller=nodes, buyer=1))
+    cleared(world, period)
+    world.warp(world.market.schedule.close(period))
+    rest = [measured(node, import_wh=node) for node in range(2, nodes)]
+    ends = measured(1, import_wh=10_000), measured(nodes, export_wh=10_000)
+    world.report(period, [ends[0], *rest, ends[1]])
+    return period
+
+
+def test_settle__some_nodes_at_a_time__moves_what_one_call_would(world: World) -> None:
+    period = crowded(world, 70)
+    nodes = (0, 1, 2, 33, 69, 70)
     with undone(world):
         assert world.keeper.settle(period)
-        at_once = [world.worth(node) for node in (0, 1, 2)]
+        at_once = [world.worth(node) for node in nodes]
     calls = 0
     while stage(world, period) != SETTLED:
-        call = keeper.settle_call(world.market, world.history, period, 1, 1)
+        call = keeper.settle_call(world.market, world.history, period, 1, 32)
         world.chain.send(world.stranger, call)
         calls += 1
-    assert calls == 6  # two nodes in three passes
-    assert [world.worth(node) for node in (0, 1, 2)] == at_once
-    assert at_once[0] != FUNDS_UYUAN
+    assert calls == 9  # 32, 32 and 6 nodes in three passes
+    assert [world.worth(node) for node in nodes] == at_once
+    assert at_once[1] == FUNDS_UYUAN - 4_379_000
+
+
+def test_settle__in_steps_too_small__is_refused(world: World) -> None:
+    period = crowded(world, 40)
+    call = keeper.settle_call(world.market, world.history, period, 1, 31)
+    refused("Master.CannotStop", call, world.stranger, 1, 40, 31)
 
 
 def test_settle__money_between_two_calls__is_out_of_the_grid_companys_reach(world: World) -> None:
-    period = trading(world)
-    world.agree(offer(period, seller=2, buyer=1))
-    cleared(world, period)
-    world.warp(world.market.schedule.close(period))
-    world.report(period, [measured(1, import_wh=10_000), measured(2, export_wh=10_000)])
+    period = crowded(world, 40)
     vault = world.market.vault.functions
     world.chain.send(world.grid, vault.withdraw(0, FUNDS_UYUAN))
-    for _ in range(5):  # both nodes counted and matched, then the buyer pays
-        call = keeper.settle_call(world.market, world.history, period, 1, 1)
+    for _ in range(5):  # all counted and matched in two steps each, then the buyer pays
+        call = keeper.settle_call(world.market, world.history, period, 1, 32)
         world.chain.send(world.stranger, call)
 
     assert world.chain.read(vault.transitOf(period)) == 4_379_000
@@ -95,7 +113,7 @@ def test_settle__money_between_two_calls__is_out_of_the_grid_companys_reach(worl
 
     assert world.keeper.settle(period)
     assert world.chain.read(vault.transitOf(period)) == 0
-    assert world.balance(2) == (FUNDS_UYUAN + 4_379_000, 0)
+    assert world.balance(40) == (FUNDS_UYUAN + 4_379_000, 0)
 
 
 def test_settle__a_bucket_too_dear_for_one_transaction__is_settled_in_parts(

@@ -81,6 +81,12 @@ def test_propose_report__without_buckets__is_refused(world: World) -> None:
     refused("Oracle.EmptyReport", propose_call(world, period), world.primary(period), period)
 
 
+def test_propose_report__with_empty_buckets_behind_the_last_node__is_refused(world: World) -> None:
+    period = closed(world)
+    primary = world.primary(period)
+    refused("Oracle.TooManyBuckets", propose_call(world, period, ONE, b""), primary, 2, 1)
+
+
 ONE, TWO = bucket(measured(1)), bucket(measured(2))
 
 
@@ -94,7 +100,6 @@ ONE, TWO = bucket(measured(1)), bucket(measured(2))
         pytest.param([ONE[:1] + b"\x02" + ONE[2:]], (0, 0), id="unknown quality"),
         pytest.param([b"\0" + ONE[1:]], (0, 0), id="the grid company"),
         pytest.param([ONE + b"\x03" + ONE[1:]], (0, 12), id="nobody"),
-        pytest.param([ONE, b"\0" + ONE[1:]], (1, 0), id="nobody, in the next bucket"),
     ],
 )
 def test_propose_report__malformed__is_refused_where_it_breaks(
@@ -116,6 +121,9 @@ def test_propose_report__with_nodes_around_a_bucket_boundary__takes_the_last_and
     assert len(packed) == buckets
     accepted(propose_call(world, period, *packed), world.primary(period))
     beyond = pack_readings([measured(1), measured(nodes + 1)])
-    at = (len(beyond) - 1, len(beyond[-1]) - 12)
     call = propose_call(world, period, *beyond)
-    refused("Oracle.MalformedBucket", call, world.primary(period), *at)
+    if len(beyond) > buckets:
+        refused("Oracle.TooManyBuckets", call, world.primary(period), len(beyond), buckets)
+    else:
+        at = (len(beyond) - 1, len(beyond[-1]) - 12)
+        refused("Oracle.MalformedBucket", call, world.primary(period), *at)
