@@ -1,10 +1,19 @@
-"""Reports on closed periods: proposes what this node read, and judges what others propose."""
+"""Reports on closed periods: proposes what this node read, and judges what others propose.
+
+In the first rounds, one for every seat, a report is right if it says exactly what a node would
+say. If none wins, the meters told the seats different things. From then on a report follows what
+a quorum has said of a node, whatever else was said; a node without such a quorum is substituted,
+or left out where the seats' profiles differ too. So a meter that is not believed harms its own
+node alone, and a seat that lies nobody whose meter told the others the same.
+"""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from market.messages import Proposal, Topic
 from market.packing import PackingError, pack_readings, root_of
 from market.schedule import primary
 from market.types import MeterReading, Quality
@@ -12,7 +21,10 @@ from oracle.duties.situation import ProposeReport, Situation, Vote
 from oracle.view import Ballot, PeriodView
 
 MOST_TRIES = 3
-"""A report that failed this often, or was rejected, is not proposed again unchanged."""
+"""A report that failed this often, or was rejected, is not proposed again unchanged.
+
+What failed by the strict measure of the first rounds may still do by the lenient one.
+"""
 
 SHOWN_OBJECTIONS = 5
 """Objections spelled out in the reason of a vote."""
@@ -23,7 +35,7 @@ class Objection:
     """What is wrong with one entry of a proposed report.
 
     Attributes:
-        node: The node.
+        node: The node, 0 for the whole report.
         why: What is wrong, in words.
         may_pass: Whether a reading that is still to come could prove the entry right.
     """
@@ -31,6 +43,46 @@ class Objection:
     node: int
     why: str
     may_pass: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Leniency:
+    """What a seat puts up with once every seat has had its turn without a decision.
+
+    Attributes:
+        agreed: What a quorum of the seats has said of a node, None for nothing at all.
+        disputed: The nodes of which the seats have said different things, no quorum the same.
+        substitutes: The profile values this node has, by node, measured or not.
+    """
+
+    agreed: Mapping[int, MeterReading | None]
+    disputed: frozenset[int]
+    substitutes: Mapping[int, MeterReading]
+
+    def accepts(self, node: int, said: MeterReading | None) -> bool:
+        """Return whether a report may say something of a node that this node would not say.
+
+        What a quorum has said stands. Of any other node a report may say less than this node
+        knows, for that can be corrected later, but never more.
+        """
+        if node in self.agreed:
+            return said == self.agreed[node]
+        return said is None or said == self.substitutes.get(node)
+
+    def apply(
+        self, own: Mapping[int, MeterReading], *, substituting: bool
+    ) -> dict[int, MeterReading]:
+        """Return the report to propose: what is agreed, and of disputed nodes nothing measured.
+
+        Args:
+            own: What this node would report, by node.
+            substituting: Whether to substitute disputed nodes, rather than leave them out.
+        """
+        changed = dict(self.agreed)
+        for node in self.disputed:
+            changed[node] = self.substitutes.get(node) if substituting else None
+        merged = {**own, **changed}
+        return {node: reading for node, reading in merged.items() if reading is not None}
 
 
 def propose(s: Situation) -> Iterator[ProposeReport]:
@@ -45,13 +97,11 @@ def propose(s: Situation) -> Iterator[ProposeReport]:
         version = p.version + 1
         if (version, round_) in p.ballots:
             continue
-        readings = _first(s, period) if version == 1 else _correction(s, period, p)
-        if readings is None:
-            continue
-        # A report needs a bucket even if it has no reading.
-        buckets = tuple(pack_readings(readings.values())) or (b"",)
-        if not _is_hopeless(p, version, root_of(buckets)):
-            yield ProposeReport(period, version, round_, buckets)
+        for readings in _first(s, period, p, round_) if version == 1 else _correction(s, period, p):
+            buckets = _packed(readings)
+            if not _is_hopeless(s, period, version, round_, root_of(buckets)):
+                yield ProposeReport(period, version, round_, buckets)
+                break
 
 
 def vote(s: Situation) -> Iterator[Vote]:
@@ -61,47 +111,45 @@ def vote(s: Situation) -> Iterator[Vote]:
         if not p.ballots or s.now >= s.schedule.window_end(period) or not s.is_mine(period):
             continue
         for ballot in p.ballots.values():
-            undecided = ballot.proposal.version == p.version + 1 and not ballot.rejected
-            if undecided and s.seat not in ballot.votes:
-                try:
-                    found = _judge(s, period, p, ballot)
-                except PackingError as exc:
-                    found = [Objection(0, str(exc))]
-                still_waiting = s.now < s.schedule.close(period) + s.patience_s
-                if found and still_waiting and all(o.may_pass for o in found):
-                    continue
+            if ballot.proposal.version != p.version + 1 or s.seat in ballot.votes:
+                continue
+            # A strict report's supporters tell what they read even where it has lost.
+            if ballot.rejected and not _is_strict(s, period, ballot.proposal):
+                continue
+            try:
+                found = _judge(s, period, p, ballot)
+            except PackingError as exc:
+                found = [Objection(0, str(exc))]
+            still_waiting = s.now < s.schedule.close(period) + s.patience_s
+            if found and still_waiting and all(o.may_pass for o in found):
+                continue
+            if not (found and ballot.rejected):
                 yield Vote(ballot.proposal, not found, _in_words(found))
 
 
 def objections(
     proposed: Mapping[int, MeterReading],
     own: Mapping[int, MeterReading],
-    substitutes: Mapping[int, MeterReading],
-    *,
-    lenient: bool,
+    leniency: Leniency | None = None,
 ) -> list[Objection]:
     """Compare a first report with what this node knows.
 
     Args:
         proposed: The report, by node.
         own: What this node would report, by node.
-        substitutes: The profile values this node has, by node, measured or not.
-        lenient: Every seat has had its turn without a decision: a report may now say less than
-            this node knows, for that can be corrected later, but never more.
+        leniency: What else to put up with, None for nothing.
     """
     found = []
     for node in sorted(proposed.keys() | own.keys()):
         said, known = proposed.get(node), own.get(node)
-        if said == known:
+        if said == known or (leniency and leniency.accepts(node, said)):
             continue
         if said is None:
-            if not lenient:
-                found.append(Objection(node, f"is left out, I have {_told(known)}"))
-        elif said.quality is Quality.MEASURED:
+            found.append(Objection(node, f"is left out, I have {_told(known)}"))
+        else:
             silent = known is None or known.quality is Quality.SUBSTITUTED
-            found.append(Objection(node, f"is {_told(said)}, I have {_told(known)}", silent))
-        elif not (lenient and said == substitutes.get(node)):
-            found.append(Objection(node, f"is {_told(said)}, I have {_told(known)}"))
+            may_pass = silent and said.quality is Quality.MEASURED
+            found.append(Objection(node, f"is {_told(said)}, I have {_told(known)}", may_pass))
     return found
 
 
@@ -124,41 +172,93 @@ def corrections(
     return found
 
 
-def _first(s: Situation, period: int) -> Mapping[int, MeterReading] | None:
-    """Return a first report, None while silent meters may still speak."""
+def _first(
+    s: Situation, period: int, p: PeriodView, round_: int
+) -> Iterator[Mapping[int, MeterReading]]:
+    """Name first reports, the best first; none while silent meters may still speak."""
     waiting = s.now < s.schedule.close(period) + s.patience_s
     if waiting and not s.readings.is_complete(period, s.view.meters):
-        return None
-    return s.readings.opinion(period, s.view.meters)
+        return
+    own = s.readings.opinion(period, s.view.meters)
+    if round_ < s.seats(period):
+        yield own
+        return
+    leniency = _leniency(s, period, p, own)
+    for substituting in (True, False):
+        yield leniency.apply(own, substituting=substituting)
 
 
-def _correction(s: Situation, period: int, p: PeriodView) -> Mapping[int, MeterReading] | None:
-    """Return the accepted report with this node's readings in it, None if that changes nothing."""
+def _correction(s: Situation, period: int, p: PeriodView) -> Iterator[Mapping[int, MeterReading]]:
+    """Name the accepted report with this node's readings in it if that changes anything."""
     accepted = p.reports[p.version].readings()
     own = s.readings.opinion(period, s.view.meters)
-    if own == accepted:
-        return None
     measured = {n: r for n, r in own.items() if r.quality is Quality.MEASURED}
     corrected = {**accepted, **measured}
-    return None if corrected == accepted else corrected
+    if corrected != accepted:
+        yield corrected
 
 
-def _is_hopeless(p: PeriodView, version: int, root: bytes) -> bool:
-    same = [b for (v, _), b in p.ballots.items() if v == version and b.proposal.digest == root]
+def _packed(readings: Mapping[int, MeterReading]) -> tuple[bytes, ...]:
+    # A report needs a bucket even if it has no reading.
+    return tuple(pack_readings(readings.values())) or (b"",)
+
+
+def _is_strict(s: Situation, period: int, proposal: Proposal) -> bool:
+    return proposal.version == 1 and proposal.round < s.seats(period)
+
+
+def _is_hopeless(s: Situation, period: int, version: int, round_: int, root: bytes) -> bool:
+    proposal = Proposal(Topic.REPORT, period, version, round_, root)
+    strict = _is_strict(s, period, proposal)
+    same = [
+        ballot
+        for (v, _), ballot in s.view.period(period).ballots.items()
+        if v == version
+        and ballot.proposal.digest == root
+        and _is_strict(s, period, ballot.proposal) == strict
+    ]
     return len(same) >= MOST_TRIES or any(ballot.rejected for ballot in same)
 
 
 def _judge(s: Situation, period: int, p: PeriodView, ballot: Ballot) -> list[Objection]:
-    proposed, meters = ballot.readings(), s.view.meters
-    own = s.readings.opinion(period, meters)
-    if ballot.proposal.version > 1:
+    proposed, proposal = ballot.readings(), ballot.proposal
+    if root_of(_packed(proposed)) != proposal.digest:
+        # Empty buckets behind the last one would make every settlement dearer.
+        return [Objection(0, "the readings are not packed in the fewest buckets")]
+    own = s.readings.opinion(period, s.view.meters)
+    if proposal.version > 1:
         return corrections(proposed, own, p.reports[p.version].readings())
-    lenient = ballot.proposal.round >= s.seats(period)
-    substitutes = {}
-    if lenient:
-        every = {node: s.readings.substitute(period, node, key) for node, key in meters.items()}
-        substitutes = {node: reading for node, reading in every.items() if reading is not None}
-    return objections(proposed, own, substitutes, lenient=lenient)
+    if _is_strict(s, period, proposal):
+        return objections(proposed, own)
+    return objections(proposed, own, _leniency(s, period, p, own))
+
+
+def _leniency(
+    s: Situation, period: int, p: PeriodView, own: Mapping[int, MeterReading]
+) -> Leniency:
+    """Return what the strict rounds have shown.
+
+    Who proposed or supported a report in one of them has said all of it as its own.
+    """
+    said: dict[int, Mapping[int, MeterReading]] = {}
+    for _, ballot in sorted(p.ballots.items(), key=lambda item: item[0]):
+        if _is_strict(s, period, ballot.proposal):
+            supporters = [seat for seat, support in ballot.votes.items() if support]
+            said.update(dict.fromkeys((ballot.proposer, *supporters), ballot.readings()))
+    said[s.seat] = own
+    quorum = 2 * s.seats(period) // 3 + 1
+    agreed: dict[int, MeterReading | None] = {}
+    disputed = set()
+    for node in set[int]().union(*said.values()):
+        words = Counter(report.get(node) for report in said.values())
+        word, seats = words.most_common(1)[0]
+        if seats >= quorum:
+            agreed[node] = word
+        elif len(words) > 1:
+            disputed.add(node)
+    every = {n: s.readings.substitute(period, n, key) for n, key in s.view.meters.items()}
+    substitutes = {n: reading for n, reading in every.items() if reading is not None}
+    return Leniency(agreed, frozenset(disputed), substitutes)
 
 
 def _told(reading: MeterReading | None) -> str:
@@ -171,7 +271,7 @@ def _told(reading: MeterReading | None) -> str:
 def _in_words(found: list[Objection]) -> str:
     if not found:
         return "as read"
-    shown = [f"node {o.node} {o.why}" for o in found[:SHOWN_OBJECTIONS]]
+    shown = [f"node {o.node} {o.why}" if o.node else o.why for o in found[:SHOWN_OBJECTIONS]]
     if len(found) > SHOWN_OBJECTIONS:
         shown.append(f"and {len(found) - SHOWN_OBJECTIONS} more")
     return "; ".join(shown)

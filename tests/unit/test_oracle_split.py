@@ -214,3 +214,23 @@ def test_vote__empty_buckets_behind_the_last__opposed(tmp_path: Path, read: dict
     right, dear = desk.votes(CLOSE)
     assert (right.support, dear.support) == (True, False)
     assert "buckets" in dear.reason
+
+
+def test_vote__rejected__support_is_still_told_in_strict_rounds_only(tmp_path: Path) -> None:
+    desk = Desk(tmp_path)
+    desk.read(PERIOD, **SIX)
+    told = []
+    for round_, export_wh in ((0, 6), (1, 7), (SEATS, 6)):
+        desk.propose(measured(1, 5), measured(2, export_wh), round_=round_)
+        desk.tell("ProposalRejected", CLOSE, topic=1, period=PERIOD, version=1, round=round_)
+        told.append([(vote.proposal.round, vote.support) for vote in desk.votes(CLOSE)])
+    assert told == [[(0, True)]] * 3
+
+
+def test_propose__nobody_else_spoke__lenient_report_keeps_what_was_read(tmp_path: Path) -> None:
+    desk = Desk(tmp_path)
+    desk.read(PERIOD - WEEK, m1=1, m2=4)
+    desk.read(PERIOD, **SIX)
+    later = CLOSE + SEATS * CLOCK.round_length_s
+    (proposed,) = report.propose(desk.at(later, PERIOD % SEATS))
+    assert proposed.buckets == tuple(pack_readings([measured(1, 5), measured(2, 6)]))
