@@ -19,6 +19,7 @@ from market.chain import ChainError, ChainUnreachable
 from market.contracts import ArtifactError
 from oracle import log
 from oracle.config import ConfigError, NodeConfig, load_config
+from oracle.follower import EndpointLags
 from oracle.journal import Journal, JournalError, sole_use
 from oracle.meters.source import SourceError
 from oracle.node import LONGEST_BACKOFF_S, Node
@@ -158,7 +159,7 @@ def _open_node(settings: NodeConfig, stop: threading.Event) -> Node | None:
             node = Node(settings)
             node.sync()
             return node
-        except ChainUnreachable as exc:
+        except (ChainUnreachable, EndpointLags) as exc:
             log.warning("chain fails", problem=exc, retry_in_s=pause_s)
             stop.wait(pause_s)
             pause_s = min(2 * pause_s, LONGEST_BACKOFF_S)

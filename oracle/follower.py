@@ -14,10 +14,17 @@ from market.contracts import artifact
 from market.deployment import Market, verify
 from oracle import alarms, log
 from oracle.journal import Event, Journal
-from oracle.view import FOLLOWED, View
+from oracle.view import FOLLOWED, MissingEvent, View
 
 CONTRACTS = ("Registry", "Oracle", "Master")
 """The contracts that tell what a node lives on."""
+
+SHORTEST_REWIND = 64
+"""Blocks that are read again when an event turns out to be missing; doubled until it is found."""
+
+
+class EndpointLags(ChainError):
+    """The endpoint has not got blocks, or events in them, that it told of before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +69,9 @@ class Follower:
         self._addresses = [market.deployment.addresses[name] for name in CONTRACTS]
         self._kinds = _kinds()
         self._head: Head | None = None
+        self._rewind_blocks = SHORTEST_REWIND
         self.view = View()
-        self.view.apply(journal.events())
+        self._replay()
 
     @property
     def followed(self) -> int:
@@ -82,6 +90,7 @@ class Follower:
 
         Raises:
             ChainUnreachable: If the endpoint does not answer; what was followed stays followed.
+            EndpointLags: If it keeps something back; try again.
             WrongChain: If the chain was reset.
             DeploymentError: If the market is gone from it.
         """
@@ -94,8 +103,8 @@ class Follower:
             if end is None:
                 return  # reorganised meanwhile; the next look tells
             try:
-                events, blocks = self._events(first, last)
-            except ChainUnreachable:
+                events, blocks = self._events(first, end)
+            except (ChainUnreachable, EndpointLags):
                 raise
             except ChainError as exc:
                 if first == last:
@@ -104,11 +113,43 @@ class Follower:
                 log.info("fewer blocks at once", blocks=self._chunk_blocks, problem=exc)
                 continue
             blocks[last] = end.hash
+            if not self._is_canonical(last, end.hash):
+                raise EndpointLags(f"block {last} is gone again; is the endpoint in step?")
             self._journal.extend(events, blocks)
-            self.view.apply(events)
+            try:
+                self.view.apply(events)
+            except MissingEvent as exc:
+                read_all_again = self._rewind_blocks // 2 >= max(SHORTEST_REWIND, exc.block)
+                self._go_back(exc)
+                self._replay()
+                if read_all_again:
+                    raise EndpointLags(f"{exc}; use an endpoint that has all events") from exc
+                first = self.followed + 1
+                continue
             for event in events:
                 alarms.tell(event)
             first = last + 1
+        self._rewind_blocks = SHORTEST_REWIND
+
+    def _replay(self) -> None:
+        """Make the view anew of what the journal has."""
+        while True:
+            self.view = View()
+            try:
+                self.view.apply(self._journal.events())
+            except MissingEvent as exc:
+                self._go_back(exc)
+            else:
+                return
+
+    def _go_back(self, missing: MissingEvent) -> None:
+        """Forget the latest blocks, for an endpoint that lagged has told of them incompletely."""
+        target = missing.block - self._rewind_blocks
+        self._rewind_blocks *= 2
+        known = (number for number, _ in self._journal.known_blocks() if number <= target)
+        back_to = next(known, self._birth)
+        log.warning("events are missing", problem=missing, back_to=back_to)
+        self._journal.rewind(back_to)
 
     def _rewind_if_reorganised(self, head: Head) -> None:
         cursor = self._journal.cursor()
@@ -122,8 +163,7 @@ class Follower:
         ancestor = self._common_ancestor()
         log.warning("reorganised", blocks=number - ancestor, back_to=ancestor)
         self._journal.rewind(ancestor)
-        self.view = View()
-        self.view.apply(self._journal.events())
+        self._replay()
 
     def _common_ancestor(self) -> int:
         for known, known_hash in self._journal.known_blocks():
@@ -151,13 +191,16 @@ class Follower:
             base_fee_wei=None if base_fee is None else int(base_fee, 16),
         )
 
-    def _events(self, first: int, last: int) -> tuple[list[Event], dict[int, bytes]]:
+    def _events(self, first: int, last: Head) -> tuple[list[Event], dict[int, bytes]]:
         """Return the events of a range of blocks, and the hashes of the blocks they are in."""
+        where = {"fromBlock": hex(first), "toBlock": hex(last.number)}
+        if first == last.number:
+            # Asked for a hash, an endpoint that has not got the block says so.
+            where = {"blockHash": "0x" + last.hash.hex()}
         logs = self._chain.raw(
             "eth_getLogs",
             {
-                "fromBlock": hex(first),
-                "toBlock": hex(last),
+                **where,
                 "address": self._addresses,
                 "topics": [["0x" + topic.hex() for topic in self._kinds]],
             },
@@ -181,7 +224,9 @@ class Follower:
         if stated is not None:
             return int(stated, 16)
         header = self._header(number)
-        return 0 if header is None else header.at
+        if header is None:
+            raise EndpointLags(f"the endpoint has events of block {number}, but not the block")
+        return header.at
 
 
 @dataclass(frozen=True, slots=True)

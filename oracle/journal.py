@@ -93,11 +93,11 @@ class Transaction:
 
     Attributes:
         hash: Its hash.
-        purpose: What it is for, in words; at most one for a purpose is under way.
-        nonce: Its nonce.
+        purpose: What it is for, in words; at most one nonce for a purpose is under way.
+        nonce: Its nonce; all of one nonce are the same for different fees.
         raw: The signed bytes.
-        state: `signed`, `mined`, `reverted` or `dropped`.
-        block: Where it was mined.
+        state: `signed`, `mined`, `reverted`, `replaced` by another of its nonce, or `dropped`.
+        block: Where it, or the one instead of it, was mined.
     """
 
     hash: bytes
@@ -256,10 +256,10 @@ class Journal:
     # -- transactions
 
     def add_transaction(self, tx: Transaction) -> None:
-        """Record a signed transaction before it is sent."""
+        """Record a signed transaction before it is sent; one that was dropped is open again."""
         with self.atomic():
             self._db.execute(
-                "INSERT OR IGNORE INTO transactions (hash, purpose, nonce, raw, state) "
+                "INSERT OR REPLACE INTO transactions (hash, purpose, nonce, raw, state) "
                 "VALUES (?, ?, ?, ?, ?)",
                 (tx.hash, tx.purpose, tx.nonce, tx.raw, tx.state),
             )

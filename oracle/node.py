@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 
 from web3.exceptions import Web3Exception
@@ -104,6 +105,7 @@ class Node:
         Raises:
             WrongChain: If the chain was reset meanwhile.
             DeploymentError: If the market is gone from it.
+            sqlite3.Error: If the journal cannot be written.
         """
         seen, backoff_s = b"", 0.0
         while not stop.is_set():
@@ -116,12 +118,14 @@ class Node:
                 if backoff_s:
                     log.info("chain is back", block=head.number)
                 backoff_s = 0.0
-            except (WrongChain, DeploymentError):
+            except (WrongChain, DeploymentError, sqlite3.Error):
                 raise
-            except (ChainError, Web3Exception) as exc:
+            except Exception as exc:  # whatever an endpoint answers, a node lives on
                 seen = b""
                 backoff_s = min(max(self._config.poll_s, 2 * backoff_s), LONGEST_BACKOFF_S)
-                log.warning("chain fails", problem=exc, retry_in_s=backoff_s)
+                known = isinstance(exc, (ChainError, Web3Exception))
+                tell = log.warning if known else log.trace
+                tell("chain fails", problem=exc if known else repr(exc), retry_in_s=backoff_s)
             stop.wait(backoff_s or self._config.poll_s)
         self._journal.close()
         log.info("stopped", seat=self._config.seat)
@@ -143,7 +147,12 @@ class Node:
     def _do(self, duty: Duty, situation: Situation) -> None:
         sent = 0
         for action in duty(situation):
-            sent += self._actor.do(action, self._view, self._head)
+            try:
+                sent += self._actor.do(action, self._view, self._head)
+            except ChainUnreachable:
+                raise
+            except Exception as exc:  # one action must not keep the others from being done
+                log.trace("action failed", action=action.purpose, problem=exc)
             if sent == MOST_ACTIONS:
                 return
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
+from itertools import count
 
 from eth_account.signers.local import LocalAccount
 from web3.contract.contract import ContractFunction
 from web3.types import TxParams
 
 from market.chain import TX_GAS_LIMIT, Chain, ChainError, ChainUnreachable, OutOfFunds
-from oracle import log
+from oracle import fees, log
 from oracle.follower import Head
 from oracle.journal import Journal, Transaction
 
@@ -17,7 +18,7 @@ RETRY_S = 10
 """Chain time before something refused is tried again."""
 
 RESEND_BLOCKS = 3
-"""A transaction that is in none of so many blocks is sent again."""
+"""A transaction that is in none of so many blocks is replaced by one that offers more."""
 
 LONGEST_PAUSE_S = 60.0
 """Longest wait between two tries while the account is out of funds."""
@@ -40,21 +41,30 @@ OVERTAKEN = frozenset(
 )
 """Refusals which only mean that somebody or the clock was faster."""
 
+UNDERPRICED = ("underpriced", "base fee", "toolow", "fee too low", "price too low", "price below")
+"""What nodes say, each in its own words, when somebody has to offer more."""
+
 
 class Sender:
-    """Sends one account's transactions."""
+    """Sends one account's transactions.
+
+    All that was signed with one nonce does the same for different fees: whichever gets into a block
+    resolves the nonce. A nonce whose transactions the endpoint would not have is free again, and
+    the next action takes it, so that none of those above waits for it in vain.
+    """
 
     def __init__(self, chain: Chain, account: LocalAccount, journal: Journal) -> None:
         """Take up what the journal has under way."""
         self._chain, self._account, self._journal = chain, account, journal
-        self._open = {tx.purpose: tx for tx in journal.open_transactions()}
-        self._sent_at: dict[bytes, int] = {}
+        self._open: dict[int, list[Transaction]] = {}
+        self._sent_at: dict[int, int] = {}
         self._retry_at: dict[str, int] = {}
         self._pause_s = 0.0
         self._paused_until = 0.0
         self._overtaken = False
         self._next_nonce = 0
         self._fees: tuple[int, TxParams] | None = None
+        self.reload()
 
     @property
     def paused(self) -> bool:
@@ -73,7 +83,8 @@ class Sender:
             purpose: What it is for.
             now_s: The latest block's time.
         """
-        return self.paused or purpose in self._open or self._retry_at.get(purpose, 0) > now_s
+        under_way = any(txs[0].purpose == purpose for txs in self._open.values())
+        return self.paused or under_way or self._retry_at.get(purpose, 0) > now_s
 
     def sign(self, purpose: str, call: ContractFunction, gas: int, head: Head) -> Transaction:
         """Sign and journal a call; `send` it once that is durable.
@@ -81,23 +92,17 @@ class Sender:
         Raises:
             ChainUnreachable: If the endpoint does not answer; nothing is signed then.
         """
-        nonce = max((tx.nonce + 1 for tx in self._open.values()), default=0)
-        if not nonce:
-            # The endpoint may lag behind what it has mined itself.
-            nonce = max(self._next_nonce, self._chain.nonce(self._account.address))
+        # The endpoint may lag behind what it has mined itself.
+        lowest = max(self._next_nonce, self._mined_count())
         params: TxParams = {
             **self._fee_fields(head),
             "from": self._account.address,
-            "nonce": nonce,  # type: ignore[typeddict-item]
+            "nonce": next(n for n in count(lowest) if n not in self._open),  # type: ignore[typeddict-item]
             "gas": min(gas, TX_GAS_LIMIT),
             "chainId": self._chain.chain_id,
             "value": 0,  # type: ignore[typeddict-item]
         }
-        signed = self._account.sign_transaction(call.build_transaction(params))  # type: ignore[arg-type]
-        raw = bytes(signed.raw_transaction)
-        tx = Transaction(bytes(signed.hash), purpose, params["nonce"], raw)
-        self._journal.add_transaction(tx)
-        return tx
+        return self._sign(purpose, call.build_transaction(params))
 
     def send(self, tx: Transaction, head: Head) -> None:
         """Send a journalled transaction; what becomes of it shows in `check`.
@@ -105,11 +110,11 @@ class Sender:
         Raises:
             ChainUnreachable: If the endpoint does not answer; `check` sends it again.
         """
-        self._open[tx.purpose] = tx
+        self._open.setdefault(tx.nonce, []).append(tx)
         self._send(tx, head)
 
     def check(self, head: Head, followed: int) -> None:
-        """See which transactions are in a followed block, and send again those that got lost.
+        """See which transactions are in a followed block, and replace those that are in none.
 
         A transaction in a block that is not followed yet stays under way: the chain may take that
         block back without the cursor noticing.
@@ -123,30 +128,40 @@ class Sender:
         """
         self._overtaken = False
         with self._journal.atomic():
-            self._check(head, followed)
-
-    def _check(self, head: Head, followed: int) -> None:
-        for tx in sorted(self._open.values(), key=lambda tx: tx.nonce):
-            receipt = self._chain.raw("eth_getTransactionReceipt", "0x" + tx.hash.hex())
-            if receipt is not None:
-                if int(receipt["blockNumber"], 16) <= followed:
-                    self._close(tx, receipt, head)
-            elif head.number - self._sent_at.get(tx.hash, -RESEND_BLOCKS) >= RESEND_BLOCKS:
-                self._send(tx, head)
+            waiting = [nonce for nonce in sorted(self._open) if self._waits(nonce, head, followed)]
+        # Outside, for what is signed must be durable before it is sent.
+        for nonce in waiting:
             if self.paused:
                 return
+            tx, sent_at = self._open[nonce][-1], self._sent_at.get(nonce)
+            if sent_at is None:
+                self._send(tx, head)
+            elif head.number - sent_at >= RESEND_BLOCKS:
+                self._send(self._dearer(tx, head) or tx, head)
 
     def reload(self) -> None:
-        """Take up what a reorganisation put back under way."""
-        self._open = {tx.purpose: tx for tx in self._journal.open_transactions()}
+        """Take up what the journal has under way, as after a reorganisation."""
+        self._open.clear()
+        for tx in sorted(self._journal.open_transactions(), key=self._offer):
+            self._open.setdefault(tx.nonce, []).append(tx)
         self._sent_at.clear()
         self._next_nonce = 0
 
+    def _waits(self, nonce: int, head: Head, followed: int) -> bool:
+        """Return whether none of a nonce's transactions is in a block; close it if one is."""
+        for tx in self._open[nonce]:
+            receipt = self._receipt(tx)
+            if receipt is not None:
+                if int(receipt["blockNumber"], 16) <= followed:
+                    self._close(tx, receipt, head)
+                return False
+        return True
+
     def _send(self, tx: Transaction, head: Head) -> None:
-        self._sent_at[tx.hash] = head.number
         try:
             self._chain.send_raw(self._account.address, tx.raw)
         except ChainUnreachable:
+            self._sent_at.pop(tx.nonce, None)
             raise
         except OutOfFunds as exc:
             self._pause_s = min(max(1.0, 2 * self._pause_s), LONGEST_PAUSE_S)
@@ -154,28 +169,75 @@ class Sender:
             self._drop(tx, str(exc))
             log.error("out of funds", purpose=tx.purpose, problem=exc, retry_in_s=self._pause_s)
         except ChainError as exc:
-            text = str(exc).lower()
-            if "already known" in text or "already imported" in text:
-                return
-            if "nonce too low" in text:
-                if not self._is_mined(tx):
-                    self._drop(tx, str(exc))
-                self._overtaken = True
-                return
-            self._drop(tx, str(exc))
-            self._retry_at[tx.purpose] = head.at + RETRY_S
-            log.warning("not sent", purpose=tx.purpose, problem=exc)
+            self._sent_at[tx.nonce] = head.number
+            self._refused(tx, exc, head)
         else:
+            self._sent_at[tx.nonce] = head.number
             self._pause_s = 0.0
             log.debug("sent", purpose=tx.purpose, nonce=tx.nonce, tx="0x" + tx.hash.hex())
 
-    def _is_mined(self, tx: Transaction) -> bool:
-        return self._chain.raw("eth_getTransactionReceipt", "0x" + tx.hash.hex()) is not None
+    def _refused(self, tx: Transaction, exc: ChainError, head: Head) -> None:
+        """Make the best of a transaction the endpoint would not have."""
+        text = str(exc).lower()
+        if "already" in text or "known transaction" in text:
+            return
+        if "nonce too low" in text or self._mined_count() > tx.nonce:
+            self._overtaken = True
+            if all(self._receipt(other) is None for other in self._open[tx.nonce]):
+                for other in list(self._open[tx.nonce]):
+                    self._drop(other, str(exc))
+        elif any(words in text for words in UNDERPRICED):
+            dearer = self._dearer(tx, head)
+            if dearer is not None:
+                self._send(dearer, head)
+            else:
+                log.warning("not sent", purpose=tx.purpose, problem=exc)
+        else:
+            self._drop(tx, str(exc))
+            self._retry_at[tx.purpose] = head.at + RETRY_S
+            log.warning("not sent", purpose=tx.purpose, problem=exc)
+
+    def _dearer(self, tx: Transaction, head: Head) -> Transaction | None:
+        """Sign and journal a transaction anew for a higher fee, unless that is no use."""
+        self._fees = head.number, self._chain.fees()
+        terms = fees.replacement(fees.terms_of(tx.raw, self._chain.chain_id), self._fees[1])
+        if terms is None:
+            return None
+        dearer = self._sign(tx.purpose, terms)
+        self._open[tx.nonce].append(dearer)
+        log.info("offers more", purpose=tx.purpose, nonce=tx.nonce, wei=fees.offer(terms))
+        return dearer
+
+    def _sign(self, purpose: str, params: TxParams) -> Transaction:
+        signed = self._account.sign_transaction(params)  # type: ignore[arg-type]
+        raw = bytes(signed.raw_transaction)
+        tx = Transaction(bytes(signed.hash), purpose, params["nonce"], raw)
+        self._journal.add_transaction(tx)
+        return tx
+
+    def _offer(self, tx: Transaction) -> int:
+        return fees.offer(fees.terms_of(tx.raw, self._chain.chain_id))
+
+    def _mined_count(self) -> int:
+        count_ = self._chain.raw("eth_getTransactionCount", self._account.address, "latest")
+        return int(count_, 16)
+
+    def _receipt(self, tx: Transaction) -> dict[str, str] | None:
+        receipt: dict[str, str] | None = self._chain.raw(
+            "eth_getTransactionReceipt", "0x" + tx.hash.hex()
+        )
+        return receipt
 
     def _drop(self, tx: Transaction, note: str) -> None:
         tx.state = "dropped"
         self._journal.mark_transaction(tx, note)
-        self._open.pop(tx.purpose, None)
+        self._open[tx.nonce].remove(tx)
+        if not self._open[tx.nonce]:
+            self._forget(tx.nonce)
+
+    def _forget(self, nonce: int) -> None:
+        del self._open[nonce]
+        self._sent_at.pop(nonce, None)
 
     def _close(self, tx: Transaction, receipt: dict[str, str], head: Head) -> None:
         """Record that a transaction is in a block, and say why if it was refused."""
@@ -193,14 +255,19 @@ class Sender:
             tell = log.info if reason.error in OVERTAKEN else log.error
             tell("refused", purpose=tx.purpose, problem=reason, block=tx.block)
         self._journal.mark_transaction(tx, note)
-        del self._open[tx.purpose]
+        for other in self._open[tx.nonce]:
+            if other is not tx:
+                # With the block's number, for a reorganisation opens them all again.
+                other.state, other.block = "replaced", tx.block
+                self._journal.mark_transaction(other)
+        self._forget(tx.nonce)
 
     def _fee_fields(self, head: Head) -> TxParams:
         """Return fee fields for the next transaction, asking for tips and prices now and then."""
         if self._fees is None or head.number - self._fees[0] >= FEE_BLOCKS:
             self._fees = head.number, self._chain.fees()
-        fees = self._fees[1]
-        if head.base_fee_wei is None or "gasPrice" in fees:
-            return fees
-        tip = int(fees["maxPriorityFeePerGas"])
+        suggested = self._fees[1]
+        if head.base_fee_wei is None or "gasPrice" in suggested:
+            return suggested
+        tip = int(suggested["maxPriorityFeePerGas"])
         return {"maxPriorityFeePerGas": tip, "maxFeePerGas": 2 * head.base_fee_wei + tip}  # type: ignore[typeddict-item]

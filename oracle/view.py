@@ -18,6 +18,19 @@ Args = Mapping[str, Any]
 """An event's values by name."""
 
 
+class MissingEvent(Exception):
+    """An event builds on an earlier one that was never seen.
+
+    Attributes:
+        block: The later event's block.
+    """
+
+    def __init__(self, event: Event) -> None:
+        """Name the later event."""
+        self.block = event.block
+        super().__init__(f"{event.name} in block {event.block} tells of something never proposed")
+
+
 @dataclass(slots=True)
 class Ballot:
     """A proposal and how it stands.
@@ -98,10 +111,17 @@ class View:
         self._benchmarks: list[tuple[int, Benchmark]] = []
 
     def apply(self, events: Iterable[Event]) -> None:
-        """Take in further events, in their order."""
+        """Take in further events, in their order.
+
+        Raises:
+            MissingEvent: If one before them is missing; the view is of no use then.
+        """
         for event in events:
             if event.name in _HANDLERS:
-                _HANDLERS[event.name](self, event.at, event.args)
+                try:
+                    _HANDLERS[event.name](self, event.at, event.args)
+                except KeyError as exc:
+                    raise MissingEvent(event) from exc
 
     # -- questions
 

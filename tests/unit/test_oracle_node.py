@@ -62,7 +62,8 @@ def test_do__endpoint_gone__stops() -> None:
 def test_run__something_unforeseen__is_logged_and_the_node_lives_on(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    stop, looks = threading.Event(), []
+    stop = threading.Event()
+    looks: list[int] = []
 
     def look() -> None:
         looks.append(len(looks))
