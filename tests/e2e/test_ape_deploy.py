@@ -64,6 +64,7 @@ def on(anvil: Anvil, path: Path) -> tuple[str, ...]:
     return ("--network", f"ethereum:local:{anvil.url}", "--file", str(path))
 
 
+@pytest.mark.alone
 def test_chain_of_apes_own__deploys_and_says_who_holds_what(path: Path) -> None:
     done = deploy("--network", "ethereum:local:foundry", "--file", str(path))
 
