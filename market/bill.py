@@ -109,6 +109,7 @@ class GridAccount:
         purchases_nyuan: `T4' * feed_in`, paid.
         spread_nyuan: `T3 * (P_c - P_s)`, received.
         fees_nyuan: `sum fee * (Qb + extra)`, received.
+        rent_nyuan: What plans paid more than they received, the rent of binding lines.
         dust_nyuan: What rounding left, never negative.
         net_uyuan: Minus the sum of all nodes' nets.
     """
@@ -119,6 +120,7 @@ class GridAccount:
     purchases_nyuan: int
     spread_nyuan: int
     fees_nyuan: int
+    rent_nyuan: int
     dust_nyuan: int
     net_uyuan: int
 

@@ -160,7 +160,7 @@ def settle_call(
         buckets: Most buckets the call handles.
         nodes: Most nodes the call handles; fewer than the buckets have only if it is one bucket.
     """
-    job = past.job(period) or (period, 0, 0, 0, False, _NO_BASIS, _NO_BASIS, 0, 0, 0, 0)
+    job = past.job(period) or (period, 0, 0, 0, False, _NO_BASIS, _NO_BASIS, 0, 0, 0, 0, 0)
     data = _bytes(past, period, job)
     chunk = data.chunk(job[2], buckets)
     return market.master.functions.settle(job, data.hashes(), chunk, nodes)

@@ -45,7 +45,7 @@ def settle(
     """Settle a period.
 
     Args:
-        positions: At most one per node, in any order, as agreements between nodes make them.
+        positions: At most one per node, in any order, as agreements and clearings make them.
         readings: At most one per node, in any order.
         prices: The fixed prices of the period, micro-yuan per kWh.
         mode: Whether unread meters count as planned or as exporting nothing.
@@ -136,7 +136,8 @@ def settle(
     spread_nyuan = sum(bought_3) * (p_c - p_s)
     fees_nyuan = sum(feeable) * fee
     net_uyuan = -sum(bill.net_uyuan for bill in bills)
-    named_nyuan = sales_nyuan - purchases_nyuan + spread_nyuan + fees_nyuan
+    rent_nyuan = sum(plan.pay_nyuan - plan.receive_nyuan for plan in plans)
+    named_nyuan = sales_nyuan - purchases_nyuan + spread_nyuan + fees_nyuan + rent_nyuan
     return Settlement(
         bills=bills,
         grid_company=GridAccount(
@@ -146,6 +147,7 @@ def settle(
             purchases_nyuan=purchases_nyuan,
             spread_nyuan=spread_nyuan,
             fees_nyuan=fees_nyuan,
+            rent_nyuan=rent_nyuan,
             dust_nyuan=net_uyuan * NYUAN_PER_UYUAN - named_nyuan,
             net_uyuan=net_uyuan,
         ),
@@ -298,10 +300,11 @@ def _require_balanced(positions: Iterable[Position]) -> None:
         bought_wh += p.bought_wh
         receive_nyuan += p.receive_nyuan
         pay_nyuan += p.pay_nyuan
-    if sold_wh != bought_wh or receive_nyuan != pay_nyuan:
+    if sold_wh != bought_wh or receive_nyuan > pay_nyuan:
         raise SettlementInputError(
             f"positions sell {sold_wh} Wh for {receive_nyuan} nyuan but buy {bought_wh} Wh for "
-            f"{pay_nyuan} nyuan; every agreement has two sides, is a bucket missing?"
+            f"{pay_nyuan} nyuan; every trade has two sides and nobody gets "
+            "more than is paid, is a bucket missing?"
         )
 
 

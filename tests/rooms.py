@@ -45,7 +45,7 @@ SCHEDULE = Schedule(
 )
 PERIOD = 2
 
-_JOB_WORDS = 41
+_JOB_WORDS = 42
 _BUCKETS = "(bytes32[],bytes32[],bytes32[])", "(bytes,bytes,bytes)[]"
 _NET_BITS = 112
 
@@ -310,7 +310,7 @@ def _event(log: dict[str, Any]) -> Event:
         return tuple(moved_of(word) for word in decode(["uint256[]"], data)[0])
     version = int(log["topics"][2], 16)
     if topic == _PERIOD_SETTLED:
-        final, *lines = decode(["bool", *["uint256"] * 7, "int256"], data)
+        final, *lines = decode(["bool", *["uint256"] * 8, "int256"], data)
         return Settled(version, final, tuple(lines))
     (records,) = decode(["bytes"], data)
     shares = tuple(

@@ -71,14 +71,15 @@ def positions_of(
 ) -> list[Position]:
     """Positions of some of the nodes, summed over agreements; others only declare options.
 
-    A node may sell and buy. Agreements that would exceed the largest energy are left out. Trade
-    prices lie in the band between selling and compensation price.
+    A node may sell and buy. Trades that would exceed the largest energy are left out. Prices lie in
+    the band between selling and compensation price; a buyer behind a binding line pays more.
     """
+    price = st.integers(prices.selling_uyuan_per_kwh, prices.compensation_uyuan_per_kwh)
     trade = st.tuples(
         st.sampled_from(nodes),
         st.sampled_from(nodes),
         energies_wh(largest_wh),
-        st.integers(prices.selling_uyuan_per_kwh, prices.compensation_uyuan_per_kwh),
+        st.one_of(price.map(lambda p: (p, p)), st.tuples(price, price).map(sorted)),
     )
     sold = dict.fromkeys(nodes, 0)
     bought = dict.fromkeys(nodes, 0)
@@ -86,7 +87,7 @@ def positions_of(
     pay = dict.fromkeys(nodes, 0)
     traders = set(draw(st.lists(st.sampled_from(nodes), max_size=3)))
     fewest = draw(st.sampled_from((0, 1, len(nodes))))
-    for seller, buyer, energy_wh, price in draw(
+    for seller, buyer, energy_wh, (low, high) in draw(
         st.lists(trade, min_size=fewest, max_size=2 * len(nodes))
     ):
         fits = sold[seller] + energy_wh <= largest_wh and bought[buyer] + energy_wh <= largest_wh
@@ -95,8 +96,8 @@ def positions_of(
         traders |= {seller, buyer}
         sold[seller] += energy_wh
         bought[buyer] += energy_wh
-        receive[seller] += energy_wh * price
-        pay[buyer] += energy_wh * price
+        receive[seller] += energy_wh * low
+        pay[buyer] += energy_wh * high
     positions = []
     any_options = st.one_of(
         st.just(Options.RESERVE | Options.OFFER | Options.TAKE), st.integers(0, 7).map(Options)

@@ -43,6 +43,7 @@ struct Basis {
 /// @param importedWh Energy bought from the grid company so far.
 /// @param exportedWh Energy sold to the grid company so far.
 /// @param feesNyuan Network fees so far.
+/// @param rentNyuan What plans paid more than they received so far; negative while more payees than payers were met.
 struct Job {
     uint32 period;
     uint8 pass;
@@ -55,6 +56,7 @@ struct Job {
     uint256 importedWh;
     uint256 exportedWh;
     uint256 feesNyuan;
+    int256 rentNyuan;
 }
 
 /// The bytes of one bucket that a settlement needs.
@@ -84,6 +86,7 @@ struct Hashes {
 /// @param importedWh Bought from the grid company at retail.
 /// @param exportedWh Sold to the grid company at feed-in.
 /// @param feesNyuan Network fees, nano-yuan.
+/// @param rentNyuan What plans paid more than they received: the rent of binding lines (docs/clearing.md section 4), nano-yuan.
 /// @param dustNyuan What rounding left with the grid company, nano-yuan.
 /// @param gridUyuan The grid company's net, micro-yuan.
 struct Lines {
@@ -93,6 +96,7 @@ struct Lines {
     uint256 importedWh;
     uint256 exportedWh;
     uint256 feesNyuan;
+    uint256 rentNyuan;
     uint256 dustNyuan;
     int256 gridUyuan;
 }

@@ -238,6 +238,7 @@ abstract contract Settling is Periods {
                 Settlement.net(sheet.plans[i], deviations[i], left1[i], left2[i], left3[i], prices);
             if (!present) continue;
             job.feesNyuan += feeNyuan;
+            job.rentNyuan += int256(sheet.plans[i].payNyuan()) - int256(sheet.plans[i].receiveNyuan());
             job.importedWh += left3[i].demandWh();
             job.exportedWh += left3[i].surplusWh();
         }
@@ -261,8 +262,10 @@ abstract contract Settling is Periods {
         l.balancedWh = job.now_.local.tradedWh();
         (l.importedWh, l.exportedWh, l.feesNyuan) = (job.importedWh, job.exportedWh, job.feesNyuan);
         l.gridUyuan = -job.nodesUyuan;
+        // Every rule and every agreement makes buyers pay at least what sellers get.
+        l.rentNyuan = uint256(job.rentNyuan);
         int256 namedNyuan = int256(l.importedWh * p.retail) - int256(l.exportedWh * p.feedIn)
-            + int256(l.balancedWh * (p.compensation - p.selling)) + int256(l.feesNyuan);
+            + int256(l.balancedWh * (p.compensation - p.selling)) + int256(l.feesNyuan) + job.rentNyuan;
         // Payers round up and payees down, so the grid company is left with at least its named lines.
         l.dustNyuan = uint256(l.gridUyuan * int256(Amounts.NYUAN_PER_UYUAN) - namedNyuan);
     }

@@ -137,6 +137,7 @@ def _compare_lines(lines: Mapping[str, int], model: Settlement) -> list[str]:
         "importedWh": grid.sold_wh,
         "exportedWh": grid.bought_wh,
         "feesNyuan": grid.fees_nyuan,
+        "rentNyuan": grid.rent_nyuan,
         "dustNyuan": grid.dust_nyuan,
         "gridUyuan": grid.net_uyuan,
     }

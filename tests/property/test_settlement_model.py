@@ -25,6 +25,7 @@ def test_money__with_the_grid_company__sums_to_zero(case: PeriodCase) -> None:
         - grid.purchases_nyuan
         + grid.spread_nyuan
         + grid.fees_nyuan
+        + grid.rent_nyuan
         + grid.dust_nyuan
     )
 

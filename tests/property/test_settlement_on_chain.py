@@ -327,7 +327,8 @@ def _lines(settlement: Settlement) -> tuple[int, ...]:
         traded.append(sum(line.bought_wh for line in lines))
     return (
         *traded,
-        *(grid.sold_wh, grid.bought_wh, grid.fees_nyuan, grid.dust_nyuan, grid.net_uyuan),
+        *(grid.sold_wh, grid.bought_wh, grid.fees_nyuan, grid.rent_nyuan),
+        *(grid.dust_nyuan, grid.net_uyuan),
     )
 
 

@@ -37,7 +37,7 @@ NO_HASHES: tuple[list[bytes], list[bytes], list[bytes]] = ([], [], [])
 
 def fresh_job(period: int) -> tuple[Any, ...]:
     """Return the job that begins a settlement."""
-    return (period, 0, 0, 0, False, NO_BASIS, NO_BASIS, 0, 0, 0, 0)
+    return (period, 0, 0, 0, False, NO_BASIS, NO_BASIS, 0, 0, 0, 0, 0)
 
 
 def stage(world: World, period: int) -> int:
