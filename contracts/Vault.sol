@@ -6,6 +6,7 @@ import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol
 import {IMaster} from "./interfaces/IMaster.sol";
 import {IRegistry, TREASURY_ROLE} from "./interfaces/IRegistry.sol";
 import {IVault} from "./interfaces/IVault.sol";
+import {Funds, FundsFields} from "./types/Funds.sol";
 import {Transfer} from "./types/Transfer.sol";
 
 /// @title The only room that holds and moves money
@@ -27,13 +28,17 @@ contract Vault is IVault {
     }
 
     uint32 private constant GRID = 0;
+    /// Bytes of an entry in `enter`.
+    uint256 private constant ENTRY = 12;
 
     IERC20 private immutable TOKEN;
     IRegistry private immutable REGISTRY;
     address private immutable BOOK;
     IMaster private immutable MASTER;
 
-    mapping(uint32 node => Account) private _accounts;
+    mapping(uint32 node => Funds) private _funds;
+    /// Read only where the account's word tells of debt.
+    mapping(uint32 node => uint256) private _debts;
     mapping(uint32 period => mapping(uint32 node => uint256)) private _held;
     mapping(uint32 period => uint256) private _transit;
 
@@ -62,12 +67,11 @@ contract Vault is IVault {
     /// @inheritdoc IVault
     function withdraw(uint32 node, uint256 amountUyuan) external {
         _checkAccount(node);
-        Account storage account = _accounts[node];
-        uint256 free = account.freeUyuan;
+        uint256 free = _funds[node].freeUyuan();
         if (amountUyuan > free) revert InsufficientFree(node, amountUyuan, free);
         uint256 margin = node == GRID ? 0 : MASTER.marginOf(node);
         if (amountUyuan + margin > free) revert MarginRequired(node, amountUyuan, free, margin);
-        account.freeUyuan = uint64(free - amountUyuan); // never grows
+        _setFree(node, free - amountUyuan);
         emit Withdrawn(node, msg.sender, amountUyuan);
         TOKEN.safeTransfer(msg.sender, amountUyuan);
     }
@@ -99,19 +103,41 @@ contract Vault is IVault {
     /// @inheritdoc IVault
     function lock(uint32 node, uint256 amountUyuan) external {
         if (msg.sender != BOOK) revert NotBook(msg.sender);
-        Account memory account = _accounts[node];
-        if (account.debtUyuan != 0) revert InDebt(node, account.debtUyuan);
-        if (amountUyuan > account.freeUyuan) revert InsufficientFree(node, amountUyuan, account.freeUyuan);
-        // Bounded by the free balance, so it fits; locked plus free never exceeds the token's supply cap.
-        account.freeUyuan -= uint64(amountUyuan);
-        account.lockedUyuan += uint64(amountUyuan);
-        _accounts[node] = account;
+        Funds funds = _funds[node];
+        if (funds.hasDebt()) revert InDebt(node, _debts[node]);
+        uint256 free = funds.freeUyuan();
+        if (amountUyuan > free) revert InsufficientFree(node, amountUyuan, free);
+        _funds[node] = funds.withAmounts(free - amountUyuan, funds.lockedUyuan() + amountUyuan, false);
+    }
+
+    /// @inheritdoc IVault
+    function enter(uint32 period, uint32 openPeriod, bytes calldata locks) external returns (bytes memory outcomes) {
+        if (msg.sender != BOOK) revert NotBook(msg.sender);
+        if (period >= FundsFields.PERIODS || period < openPeriod || period - openPeriod >= FundsFields.SPAN) {
+            revert OutsideWindow(period, openPeriod);
+        }
+        outcomes = new bytes(locks.length / ENTRY);
+        for (uint256 i; i < outcomes.length; ++i) {
+            bytes calldata entry = locks[i * ENTRY:];
+            Outcome outcome = _enter(period, openPeriod, uint32(bytes4(entry)), uint64(bytes8(entry[4:])));
+            outcomes[i] = bytes1(uint8(outcome));
+        }
+    }
+
+    /// @inheritdoc IVault
+    function leave(uint32 period, uint32 openPeriod, uint32 node, uint64 amountUyuan) external {
+        if (msg.sender != BOOK) revert NotBook(msg.sender);
+        (Funds funds, uint256 bit) = _slid(period, openPeriod, node);
+        if (!funds.isLive(bit)) revert NotLive(node, period);
+        _funds[node] = funds.flipped(bit).withAmounts(
+            funds.freeUyuan() + amountUyuan, funds.lockedUyuan() - amountUyuan, funds.hasDebt()
+        );
     }
 
     /// @inheritdoc IVault
     function settle(uint32 period, Transfer[] calldata transfers, bool last) external {
         if (msg.sender != address(MASTER)) revert NotMaster(msg.sender);
-        Purse memory purse = Purse({transit: _transit[period], gridFree: _accounts[GRID].freeUyuan});
+        Purse memory purse = Purse({transit: _transit[period], gridFree: _funds[GRID].freeUyuan()});
         for (uint256 i; i < transfers.length; ++i) {
             if (transfers[i].netUyuan() < 0) _move(period, transfers[i], purse);
         }
@@ -120,18 +146,25 @@ contract Vault is IVault {
         }
         if (last) (purse.transit, purse.gridFree) = (0, purse.gridFree + _fundClaims(purse.transit));
         _transit[period] = purse.transit;
-        _accounts[GRID].freeUyuan = uint64(purse.gridFree); // part of the supply, which fits
+        _setFree(GRID, purse.gridFree);
         emit Settled(period, transfers);
     }
 
     /// @inheritdoc IVault
     function accountOf(uint32 node) external view returns (Account memory) {
-        return _accounts[node];
+        return _load(node);
     }
 
     /// @inheritdoc IVault
     function debtOf(uint32 node) external view returns (uint256) {
-        return _accounts[node].debtUyuan;
+        return _debts[node];
+    }
+
+    /// @inheritdoc IVault
+    function isLive(uint32 period, uint32 node) external view returns (bool) {
+        Funds funds = _funds[node];
+        uint256 base = funds.base();
+        return period >= base && period - base < FundsFields.SPAN && funds.isLive(funds.bitOf(period));
     }
 
     /// @inheritdoc IVault
@@ -157,11 +190,30 @@ contract Vault is IVault {
         return (_arose, _funded, _collected);
     }
 
+    /// @dev Brings one order in.
+    function _enter(uint32 period, uint32 openPeriod, uint32 node, uint256 amountUyuan) private returns (Outcome) {
+        (Funds funds, uint256 bit) = _slid(period, openPeriod, node);
+        if (funds.hasDebt()) return Outcome.InDebt;
+        if (funds.isLive(bit)) return Outcome.AlreadyLive;
+        uint256 free = funds.freeUyuan();
+        if (amountUyuan > free) return Outcome.InsufficientFree;
+        _funds[node] = funds.flipped(bit).withAmounts(free - amountUyuan, funds.lockedUyuan() + amountUyuan, false);
+        return Outcome.Entered;
+    }
+
+    /// @dev A node's word with its window where the first open period is, and the bit of a period in it.
+    function _slid(uint32 period, uint32 openPeriod, uint32 node) private view returns (Funds funds, uint256 bit) {
+        funds = _funds[node].slidTo(openPeriod);
+        uint256 base = funds.base();
+        if (period < base || period - base >= FundsFields.SPAN) revert OutsideWindow(period, uint32(base));
+        bit = funds.bitOf(period);
+    }
+
     /// @dev Settles one node against the purse.
     function _move(uint32 period, Transfer transfer, Purse memory purse) private {
         uint32 node = transfer.node();
         int256 net = transfer.netUyuan();
-        Account memory account = _accounts[node];
+        Account memory account = _load(node);
 
         uint256 released = transfer.releaseUyuan();
         if (transfer.wasHeld()) {
@@ -201,11 +253,7 @@ contract Vault is IVault {
                 _held[period][node] = hold;
             }
         }
-
-        // Every balance is part of the token's supply, which fits 64 bits.
-        account.freeUyuan = uint64(free);
-        account.lockedUyuan = uint64(locked);
-        _accounts[node] = account;
+        _save(node, account, free, locked);
     }
 
     /// @dev Takes as much of a credit from the purse as there is.
@@ -219,16 +267,42 @@ contract Vault is IVault {
 
     /// @dev Books tokens that reached the vault, or left its claims, for a node.
     function _receive(uint32 node, uint256 amountUyuan) private {
-        Account storage grid = _accounts[GRID];
         if (node == GRID) {
-            grid.freeUyuan += uint64(_fundClaims(amountUyuan)); // at most the supply
+            _gridReceives(amountUyuan);
             return;
         }
-        Account memory account = _accounts[node];
+        Account memory account = _load(node);
         uint256 repaid = _repay(node, account, amountUyuan);
-        if (repaid != 0) grid.freeUyuan += uint64(_fundClaims(repaid)); // at most the supply
-        account.freeUyuan += uint64(amountUyuan - repaid); // at most the supply
-        _accounts[node] = account;
+        if (repaid != 0) _gridReceives(repaid);
+        _save(node, account, account.freeUyuan + amountUyuan - repaid, account.lockedUyuan);
+    }
+
+    function _gridReceives(uint256 amountUyuan) private {
+        _setFree(GRID, _funds[GRID].freeUyuan() + _fundClaims(amountUyuan));
+    }
+
+    function _load(uint32 node) private view returns (Account memory) {
+        Funds funds = _funds[node];
+        // The fields' own widths; a debt is kept as it was stored.
+        return Account({
+            freeUyuan: uint64(funds.freeUyuan()),
+            lockedUyuan: uint64(funds.lockedUyuan()),
+            debtUyuan: funds.hasDebt() ? uint96(_debts[node]) : 0
+        });
+    }
+
+    /// @dev Writes a node's amounts and its account's debt. Every balance is part of the token's supply, which fits 64 bits.
+    function _save(uint32 node, Account memory account, uint256 free, uint256 locked) private {
+        Funds funds = _funds[node];
+        bool debt = account.debtUyuan != 0;
+        if (debt || funds.hasDebt()) _debts[node] = account.debtUyuan;
+        _funds[node] = funds.withAmounts(free, locked, debt);
+    }
+
+    /// @dev Writes a free balance, part of the token's supply, which fits 64 bits.
+    function _setFree(uint32 node, uint256 free) private {
+        Funds funds = _funds[node];
+        _funds[node] = funds.withAmounts(free, funds.lockedUyuan(), funds.hasDebt());
     }
 
     /// @dev Writes off as much debt of an account in memory as an amount covers; returns how much.

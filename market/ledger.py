@@ -6,10 +6,23 @@ debits, is owed the members' debts and owes the claims.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from enum import IntEnum
 
 from market.prices import Benchmark, Limits
 from market.settlement import NYUAN_PER_UYUAN, Transfer, div_up
 from market.types import GRID_COMPANY, Position
+
+WINDOW_PERIODS = 96
+"""Periods, from the first open one on, that orders may be live in."""
+
+
+class Outcome(IntEnum):
+    """How an order fared that was to enter a period, as the vault's byte."""
+
+    ENTERED = 0
+    ALREADY_LIVE = 1
+    IN_DEBT = 2
+    INSUFFICIENT_FREE = 3
 
 
 class LedgerError(ValueError):
@@ -114,7 +127,7 @@ def margin_uyuan(import_capacity_wh: int, limits: Limits, unsettled_periods: int
 
 
 class Ledger:
-    """Accounts, locks, holds and claims of one vault.
+    """Accounts, locks, orders, holds and claims of one vault.
 
     A call either succeeds or raises and changes nothing.
     """
@@ -123,6 +136,8 @@ class Ledger:
         """Open an empty vault."""
         self.accounts: dict[int, Account] = {}
         self.locks: dict[tuple[int, int], int] = {}
+        self.orders: dict[tuple[int, int], int] = {}
+        self.live: dict[int, set[int]] = {}
         self.holds: dict[tuple[int, int], int] = {}
         self.transits: dict[int, int] = {}
         self.claims: list[Claim] = []
@@ -182,6 +197,55 @@ class Ledger:
         account.locked_uyuan += increase
         self.locks[period, node] = lock_uyuan
 
+    def enter(self, period: int, open_period: int, node: int, lock_uyuan: int) -> Outcome:
+        """Let a node's order into a period and lock what it needs; one order a period is live.
+
+        Args:
+            period: The period.
+            open_period: The first period whose gate is open; it never decreases.
+            node: The order's node.
+            lock_uyuan: The order's lock, apart from that of the node's position.
+
+        Returns:
+            Whether it entered, or why not; then nothing changed.
+
+        Raises:
+            LedgerError: If the period is not among the 96 from `open_period` on.
+        """
+        _require_in_window(period, open_period)
+        account = self.account(node)
+        if account.debt_uyuan:
+            return Outcome.IN_DEBT
+        if period in self.live.get(node, ()):
+            return Outcome.ALREADY_LIVE
+        if account.free_uyuan < lock_uyuan:
+            return Outcome.INSUFFICIENT_FREE
+        account.free_uyuan -= lock_uyuan
+        account.locked_uyuan += lock_uyuan
+        self.orders[period, node] = lock_uyuan
+        self.live[node] = self._still_live(node, open_period) | {period}
+        return Outcome.ENTERED
+
+    def leave(self, period: int, open_period: int, node: int) -> None:
+        """Take a node's order out of a period again and release its lock.
+
+        Raises:
+            LedgerError: If the period is not among the 96 from `open_period` on, or no order of
+                the node is in it.
+        """
+        _require_in_window(period, open_period)
+        if (period, node) not in self.orders:
+            raise LedgerError(f"node {node} has no order in period {period}")
+        released = self.orders.pop((period, node))
+        account = self.account(node)
+        account.locked_uyuan -= released
+        account.free_uyuan += released
+        self.live[node] = self._still_live(node, open_period) - {period}
+
+    def period_lock_uyuan(self, period: int, node: int) -> int:
+        """What a node has locked for a period, behind its position and its order, micro-yuan."""
+        return self.locks.get((period, node), 0) + self.orders.get((period, node), 0)
+
     def apply(self, period: int, transfers: Iterable[Transfer], *, last: bool = True) -> None:
         """Move the money of one call of a settlement, debits before credits.
 
@@ -201,7 +265,7 @@ class Ledger:
         if len({transfer.node for transfer in batch}) != len(batch):
             raise LedgerError(f"period {period}: a node occurs twice in one call")
         for transfer in batch:
-            locked = self.locks.get((period, transfer.node), 0)
+            locked = self.period_lock_uyuan(period, transfer.node)
             if transfer.release_uyuan != locked:
                 raise LedgerError(
                     f"period {period}: the settlement releases {transfer.release_uyuan} uyuan of "
@@ -257,8 +321,8 @@ class Ledger:
     def _move(self, period: int, transfer: Transfer) -> None:
         account = self.account(transfer.node)
         key = (period, transfer.node)
-        # The first settlement finds a lock, later ones what the version before has held.
-        released = self.locks.pop(key, 0) + self.holds.pop(key, 0)
+        # The first settlement finds locks, later ones what the version before has held.
+        released = self.locks.pop(key, 0) + self.orders.pop(key, 0) + self.holds.pop(key, 0)
         account.locked_uyuan -= released
         account.free_uyuan += released
 
@@ -304,6 +368,9 @@ class Ledger:
         account.debt_uyuan -= repaid
         return repaid
 
+    def _still_live(self, node: int, open_period: int) -> set[int]:
+        return {period for period in self.live.get(node, ()) if period >= open_period}
+
     def _grid_receives(self, amount_uyuan: int) -> None:
         rest = amount_uyuan
         for claim in self.claims:
@@ -311,6 +378,13 @@ class Ledger:
             claim.funded_uyuan += funded
             rest -= funded
         self.account(GRID_COMPANY).free_uyuan += rest
+
+
+def _require_in_window(period: int, open_period: int) -> None:
+    if not 0 <= period - open_period < WINDOW_PERIODS:
+        raise LedgerError(
+            f"period {period} is not among the {WINDOW_PERIODS} periods from {open_period} on"
+        )
 
 
 def _require_positive(amount_uyuan: int, what: str) -> None:

@@ -19,6 +19,14 @@ interface IVault {
         uint96 debtUyuan;
     }
 
+    /// How an order fared in `enter`.
+    enum Outcome {
+        Entered,
+        AlreadyLive,
+        InDebt,
+        InsufficientFree
+    }
+
     /// @notice Tokens came in for a node.
     event Deposited(uint32 indexed node, address indexed from, uint256 amountUyuan);
     /// @notice Tokens went out to a node's account.
@@ -34,7 +42,7 @@ interface IVault {
     /// @notice A funded claim became the node's free balance.
     event ClaimPaid(uint32 indexed node, uint256 amountUyuan);
 
-    /// @notice Only the `Book` locks.
+    /// @notice Only the `Book` locks, and lets orders in and out.
     error NotBook(address caller);
     /// @notice Only the `Master` settles.
     error NotMaster(address caller);
@@ -49,6 +57,11 @@ interface IVault {
     /// @notice A node in debt cannot trade; a deposit repays it.
     error InDebt(uint32 node, uint256 debtUyuan);
 
+    /// @notice The period is not among the 96 periods from the first open one on.
+    error OutsideWindow(uint32 period, uint32 openPeriod);
+    /// @notice No order of the node is live in the period.
+    error NotLive(uint32 node, uint32 period);
+
     /// @notice Moves the caller's tokens into a node's balance; debt is repaid first. Anyone may deposit for any node.
     function deposit(uint32 node, uint256 amountUyuan) external;
 
@@ -60,6 +73,20 @@ interface IVault {
 
     /// @notice Locks free balance behind a position. Only the `Book`.
     function lock(uint32 node, uint256 amountUyuan) external;
+
+    /// @notice Lets orders of a period in, at most one of each node: locks what each needs. Only the `Book`.
+    /// @param period The period, among the 96 periods from `openPeriod` on.
+    /// @param openPeriod The first period whose gate is open; it never decreases from call to call.
+    /// @param locks Of every order its node (4 bytes) and its lock (8 bytes, micro-yuan).
+    /// @return outcomes Of every order an `Outcome` in one byte. Only what entered has changed anything.
+    function enter(uint32 period, uint32 openPeriod, bytes calldata locks) external returns (bytes memory outcomes);
+
+    /// @notice Takes an order out of a period again and releases its lock. Only the `Book`.
+    /// @param period The period.
+    /// @param openPeriod The first period whose gate is open.
+    /// @param node The order's node.
+    /// @param amountUyuan What the order had locked.
+    function leave(uint32 period, uint32 openPeriod, uint32 node, uint64 amountUyuan) external;
 
     /// @notice Moves the money of a settlement, debits before credits. Never reverts for lack of money. Only the `Master`.
     /// @dev Credits are paid from what the settlement's debits brought in, kept apart until it ends, then by the grid company.
@@ -73,6 +100,9 @@ interface IVault {
 
     /// @notice What a node owes the grid company.
     function debtOf(uint32 node) external view returns (uint256);
+
+    /// @notice Whether an order of the node is live in a period. What is past slides out of sight with the node's next order.
+    function isLive(uint32 period, uint32 node) external view returns (bool);
 
     /// @notice What the grid company owes a node: claims not collected yet.
     function claimsOf(uint32 node) external view returns (uint256);

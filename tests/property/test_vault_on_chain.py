@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pytest
-from eth_abi.abi import encode
+from eth_abi.abi import decode, encode
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -26,7 +26,13 @@ from hypothesis.stateful import (
 
 from market.contracts import decode_error
 from market.devnet import Anvil
-from market.ledger import InDebtError, InsufficientFundsError, Ledger
+from market.ledger import (
+    WINDOW_PERIODS,
+    InDebtError,
+    InsufficientFundsError,
+    Ledger,
+    Outcome,
+)
 from market.settlement import Transfer
 from market.types import GRID_COMPANY, MAX_SUPPLY_UYUAN
 from tests.bare_chain import CallRefused, Chain, method_of, with_arguments
@@ -46,6 +52,8 @@ Move = tuple[int, int, bool, bool]
 
 members = st.sampled_from(MEMBERS)
 periods = st.sampled_from(PERIODS)
+# The window reaches the last of these from the start, and only after a while the one behind it.
+order_periods = st.sampled_from((*PERIODS, 95, 96))
 # Small amounts meet each other exactly. Large ones, within the supply, end such meetings.
 small = st.integers(1, 12)
 amounts_uyuan = st.one_of(*[small] * 15, st.integers(1, MAX_SUPPLY_UYUAN >> 6))
@@ -101,11 +109,18 @@ class Room(Chain):
             self._asked[f"{node} claims"] = self._about("claimsOf", node)
             for period in PERIODS:
                 self._asked[f"{period} {node} held"] = self._about("heldOf", period, node)
+                self._asked[f"{period} {node} live"] = self._about("isLive", period, node)
         self.keep()
 
     def ask(self, method: str, *arguments: object) -> None:
         """Have the vault do something that it must not refuse."""
         self.send(self.vault, _calldata("Vault", method, *arguments))
+
+    def answer(self, method: str, *arguments: object) -> bytes:
+        """Return what the vault would answer to something, in bytes."""
+        raw = self.call(self.vault, _calldata("Vault", method, *arguments))
+        answer: bytes = decode(["bytes"], raw)[0]
+        return answer
 
     def refusal(self, method: str, *arguments: object) -> Refusal:
         """Return why the vault refuses something that it must refuse."""
@@ -142,6 +157,7 @@ class Till(RuleBasedStateMachine):
         super().__init__()
         self.room.reset()
         self.ledger = Ledger()
+        self.open_period = 0
 
     @initialize(funds_uyuan=per_account, locks_uyuan=per_lock)
     def open(
@@ -197,13 +213,48 @@ class Till(RuleBasedStateMachine):
         else:
             self.room.ask("lock", node, amount_uyuan)
 
+    @rule(
+        period=order_periods,
+        later=st.sampled_from((0, 0, 0, 1, 2)),
+        entries=st.lists(st.tuples(members, amounts_uyuan), max_size=4),
+    )
+    def enter(self, period: int, later: int, entries: Sequence[tuple[int, int]]) -> None:
+        """Let a batch of orders in, gates having closed meanwhile or not."""
+        self.open_period += later
+        packed = b"".join(n.to_bytes(4, "big") + uyuan.to_bytes(8, "big") for n, uyuan in entries)
+        if not 0 <= period - self.open_period < WINDOW_PERIODS:
+            why: Refusal = ("OutsideWindow", (period, self.open_period))
+            assert self.room.refusal("enter", period, self.open_period, packed) == why
+            return
+        asked = period, self.open_period, packed
+        told = self.room.answer("enter", *asked)
+        outcomes = [self.ledger.enter(period, self.open_period, *entry) for entry in entries]
+        assert [Outcome(byte) for byte in told] == outcomes
+        self.room.ask("enter", *asked)
+
+    @precondition(lambda self: self.ledger.orders)
+    @rule(data=st.data())
+    def leave(self, data: st.DataObject) -> None:
+        """Cancel an order whose gate is open; what has left cannot leave again."""
+        period, node = data.draw(st.sampled_from(sorted(self.ledger.orders)))
+        asked = period, self.open_period, node
+        amount_uyuan = self.ledger.orders[period, node]
+        if period < self.open_period:
+            why: Refusal = ("OutsideWindow", (period, self.open_period))
+            assert self.room.refusal("leave", *asked, amount_uyuan) == why
+            return
+        self.ledger.leave(*asked)
+        self.room.ask("leave", *asked, amount_uyuan)
+        assert self.room.refusal("leave", *asked, amount_uyuan) == ("NotLive", (node, period))
+
     @rule(period=periods, moves=some_moves, last=st.booleans())
     def settle(self, period: int, moves: Sequence[Move], last: bool) -> None:
         """Settle a part of a period, or what is left of it."""
         moved = []
         for node, net_uyuan, flagged, was_flagged in moves:
             key = period, node
-            transfer = Transfer(node, net_uyuan, self.ledger.locks.get(key, 0), flagged)
+            release_uyuan = self.ledger.period_lock_uyuan(period, node)
+            transfer = Transfer(node, net_uyuan, release_uyuan, flagged)
             # A flagged node may have had nothing to hold.
             moved.append(Moved(transfer, was_flagged or key in self.ledger.holds))
         self.ledger.apply(period, [move.transfer for move in moved], last=last)
@@ -257,6 +308,7 @@ def _said_by(ledger: Ledger) -> Words:
         words[f"{node} claims"] = ledger.claims_uyuan(node)
         for period in PERIODS:
             words[f"{period} {node} held"] = ledger.holds.get((period, node), 0)
+            words[f"{period} {node} live"] = period in ledger.live.get(node, ())
     return words
 
 

@@ -5,6 +5,7 @@ from market.ledger import (
     InsufficientFundsError,
     Ledger,
     LedgerError,
+    Outcome,
     margin_uyuan,
     position_lock_uyuan,
 )
@@ -73,6 +74,38 @@ def test_lock__in_debt__raises(ledger: Ledger) -> None:
 
     with pytest.raises(InDebtError, match="owes 10 uyuan"):
         ledger.lock(PERIOD + 1, A, 0)
+
+
+def test_enter__once_a_period__locks_apart_from_the_position(ledger: Ledger) -> None:
+    assert ledger.enter(PERIOD, PERIOD, A, 60) is Outcome.ENTERED
+    assert ledger.enter(PERIOD, PERIOD, A, 1) is Outcome.ALREADY_LIVE
+    assert balances(ledger, A) == (40, 110, 0)
+
+    ledger.apply(PERIOD, [pay(A, 5, release=110)])
+    assert balances(ledger, A) == (150, 0, 0)
+
+
+def test_enter__more_than_free_or_in_debt__changes_nothing(ledger: Ledger) -> None:
+    assert ledger.enter(PERIOD, PERIOD, A, 101) is Outcome.INSUFFICIENT_FREE
+    assert balances(ledger, A) == (100, 50, 0)
+
+    ledger.apply(PERIOD, [pay(A, -160, release=50)])
+    assert ledger.enter(PERIOD + 1, PERIOD + 1, A, 0) is Outcome.IN_DEBT
+
+
+def test_enter__outside_the_window__raises(ledger: Ledger) -> None:
+    for period in (PERIOD - 1, PERIOD + 96):
+        with pytest.raises(LedgerError, match="not among the 96 periods from 7 on"):
+            ledger.enter(period, PERIOD, A, 1)
+
+
+def test_leave__releases_the_order_and_nothing_else(ledger: Ledger) -> None:
+    ledger.enter(PERIOD, PERIOD, A, 60)
+    ledger.leave(PERIOD, PERIOD, A)
+    assert balances(ledger, A) == (100, 50, 0)
+    with pytest.raises(LedgerError, match="node 1 has no order in period 7"):
+        ledger.leave(PERIOD, PERIOD, A)
+    assert ledger.enter(PERIOD, PERIOD, A, 100) is Outcome.ENTERED
 
 
 def test_withdraw__leaves_the_margin(ledger: Ledger) -> None:

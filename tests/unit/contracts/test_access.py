@@ -89,6 +89,8 @@ CLOSED: dict[str, tuple[tuple[Any, ...], str, Callable[[str], tuple[Any, ...]]]]
     "Book.revokeNonce": ((1, 0), "Book.NotAccount", of_node(1)),
     "Book.take": ((1, 0), "Book.NotMaster", him),
     "Vault.lock": ((1, 0), "Vault.NotBook", him),
+    "Vault.enter": ((1, 1, b""), "Vault.NotBook", him),
+    "Vault.leave": ((1, 1, 1, 0), "Vault.NotBook", him),
     "Vault.settle": ((1, [], True), "Vault.NotMaster", him),
     "Vault.withdraw": ((1, 0), "Vault.NotAccount", of_node(1)),
 }  # fmt: skip

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import pytest
+from web3.contract import Contract
 
+from market.ledger import Outcome
 from market.types import Options
 from tests.unit.contracts.support import (
     FUNDS_UYUAN,
     accepted,
     agree_call,
     cleared,
+    create,
     events,
     measured,
     offer,
@@ -183,6 +186,72 @@ def test_lock__to_the_last_unit__works_and_one_less_does_not(world: World, short
         assert world.balance(1) == (0, needed)
 
 
+# -- orders
+
+
+def order_desk(world: World, *funds_uyuan: int) -> Contract:
+    """Return a vault whose book is the stranger, with funds of nodes 1, 2, ...; nobody settles."""
+    at = world.market.deployment.addresses
+    book = world.stranger.address
+    vault = create(world, "Vault", at["SettlementToken"], at["Registry"], book, at["Master"])
+    token = world.market.token.functions
+    total = sum(funds_uyuan)
+    world.chain.send(world.grid, token.recharge(world.grid.address, total, ""))
+    world.chain.send(world.grid, token.approve(vault.address, total))
+    for node, amount in zip(world.join(len(funds_uyuan)), funds_uyuan, strict=True):
+        world.chain.send(world.grid, vault.functions.deposit(node, amount))
+    return vault
+
+
+def locks(*entries: tuple[int, int]) -> bytes:
+    """Pack (node, lock in uyuan) for `enter`."""
+    return b"".join(node.to_bytes(4, "big") + lock.to_bytes(8, "big") for node, lock in entries)
+
+
+def test_enter__of_a_batch__tells_of_each_order_how_it_fared(world: World) -> None:
+    vault = order_desk(world, 100, 100)
+    call = vault.functions.enter(7, 5, locks((1, 60), (2, 101), (1, 1), (2, 100), (3, 1)))
+    told = [Outcome.ENTERED, Outcome.INSUFFICIENT_FREE, Outcome.ALREADY_LIVE, Outcome.ENTERED,
+            Outcome.INSUFFICIENT_FREE]  # fmt: skip
+    assert list(call.call({"from": world.stranger.address})) == told
+    world.chain.send(world.stranger, call)
+    read = world.chain.read
+    assert read(vault.functions.accountOf(1))[:2] == (40, 60)
+    assert read(vault.functions.accountOf(2))[:2] == (0, 100)
+    alive = [(p, n) for p in (6, 7, 8) for n in (1, 2, 3) if read(vault.functions.isLive(p, n))]
+    assert alive == [(7, 1), (7, 2)]
+
+
+def test_enter__outside_the_window__is_refused_and_at_its_ends_works(world: World) -> None:
+    vault = order_desk(world, 100)
+    enter, book = vault.functions.enter, world.stranger
+    for period, open_period in ((4, 5), (101, 5), (2**31, 2**31)):
+        refused("Vault.OutsideWindow", enter(period, open_period, b""), book, period, open_period)
+    world.chain.send(book, enter(5, 5, locks((1, 1))))
+    world.chain.send(book, enter(100, 5, locks((1, 2))))
+    world.chain.send(book, enter(102, 100, locks((1, 4))))
+    live = vault.functions.isLive
+    assert [p for p in (5, 99, 100, 101, 102, 195, 196) if world.chain.read(live(p, 1))] == [
+        100, 102,
+    ]  # fmt: skip
+    assert world.chain.read(vault.functions.accountOf(1))[:2] == (93, 7)
+    # Time never runs back; if it did, no order would be taken for another period's.
+    refused("Vault.OutsideWindow", enter(99, 5, locks((1, 1))), book, 99, 100)
+
+
+def test_leave__releases_the_order__and_only_one_that_is_live(world: World) -> None:
+    vault = order_desk(world, 100)
+    leave, book = vault.functions.leave, world.stranger
+    world.chain.send(book, vault.functions.enter(7, 5, locks((1, 60))))
+    world.chain.send(book, vault.functions.enter(8, 5, locks((1, 30))))
+    refused("Vault.NotLive", leave(9, 5, 1, 60), book, 1, 9)
+    world.chain.send(book, leave(7, 6, 1, 60))
+    assert world.chain.read(vault.functions.accountOf(1))[:2] == (70, 30)
+    refused("Vault.NotLive", leave(7, 6, 1, 60), book, 1, 7)
+    assert world.chain.read(vault.functions.isLive(8, 1))
+    refused("Vault.OutsideWindow", leave(6, 7, 1, 30), book, 6, 7)
+
+
 # -- settlement
 
 
@@ -323,4 +392,6 @@ def test_lock_and_settle__by_anybody_but_their_rooms__are_refused(world: World) 
     vault = world.market.vault.functions
     for who in (world.stranger, world.grid, world.owner(1)):
         refused("Vault.NotBook", vault.lock(1, 1), who, who.address)
+        refused("Vault.NotBook", vault.enter(1, 1, b""), who, who.address)
+        refused("Vault.NotBook", vault.leave(1, 1, 1, 1), who, who.address)
         refused("Vault.NotMaster", vault.settle(1, [], True), who, who.address)
