@@ -27,6 +27,7 @@ from web3.exceptions import (
     Web3Exception,
     Web3RPCError,
 )
+from web3.providers import BaseProvider
 from web3.types import EventData, RPCEndpoint, TxParams, TxReceipt, Wei
 
 from market.contracts import artifact, decode_error
@@ -107,10 +108,18 @@ class Chain:
         w3: The web3 object behind it.
     """
 
-    def __init__(self, url: str, timeout_s: float = 10.0) -> None:
-        """Connect; nothing is sent before the first use."""
+    def __init__(
+        self, url: str, timeout_s: float = 10.0, provider: BaseProvider | None = None
+    ) -> None:
+        """Connect; nothing is sent before the first use.
+
+        Args:
+            url: The endpoint, for messages only if there is a provider.
+            timeout_s: Longest wait for an answer, without a provider.
+            provider: What sends requests, in place of plain HTTP.
+        """
         self.url = url
-        self.w3 = Web3(HTTPProvider(url, request_kwargs={"timeout": timeout_s}))
+        self.w3 = Web3(provider or HTTPProvider(url, request_kwargs={"timeout": timeout_s}))
         self._chain_id: int | None = None
 
     def guarded(self, what: Callable[[], T]) -> T:

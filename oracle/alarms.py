@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
+
 from market.messages import Topic
 from oracle import log
 from oracle.duties.situation import Situation
@@ -26,6 +29,29 @@ def _on(event: Event) -> dict[str, object]:
         "on": f"{topic} {args['period']} v{args['version']} r{args['round']}",
         "block": event.block,
     }
+
+
+class ClockWatch:
+    """Says when chain and machine tell different times, and when they agree again.
+
+    Chain time is what every deadline counts in; the machine's clock is only held against it. They
+    part when the chain stands still, when its time leaps, or when the machine's clock is set wrong.
+    """
+
+    def __init__(self, most_skew_s: int, clock: Callable[[], float] = time.time) -> None:
+        """Tolerate a difference; 0 for any."""
+        self._most_skew_s, self._clock = most_skew_s, clock
+        self._parted = False
+
+    def look(self, head_at: int) -> None:
+        """Compare the latest block's time with the clock."""
+        skew_s = round(self._clock() - head_at)
+        parted = 0 < self._most_skew_s < abs(skew_s)
+        if parted and not self._parted:
+            log.warning("clock skew", chain_behind_s=skew_s)
+        elif self._parted and not parted:
+            log.info("clocks agree", chain_behind_s=skew_s)
+        self._parted = parted
 
 
 class QuorumWatch:

@@ -15,12 +15,12 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from market.chain import ChainError, ChainUnreachable
+from market.chain import ChainError, WrongChain
 from market.contracts import ArtifactError
+from market.deployment import DeploymentError
 from oracle import log
 from oracle.config import ConfigError, NodeConfig, load_config
-from oracle.follower import EndpointLags
-from oracle.journal import Journal, JournalError, sole_use
+from oracle.journal import Journal, JournalError, is_damage, sole_use
 from oracle.meters.source import SourceError
 from oracle.node import LONGEST_BACKOFF_S, Node
 
@@ -52,6 +52,10 @@ app = typer.Typer(
 ConfigOption = Annotated[
     Path, typer.Option("--config", "-c", help="The node's TOML file.", show_default="node.toml")
 ]
+
+
+USERS_TO_MEND = (ConfigError, JournalError, SourceError, ArtifactError)
+"""What no waiting mends."""
 
 
 class Level(StrEnum):
@@ -121,13 +125,15 @@ def verify(config: ConfigOption = Path("node.toml")) -> None:
     Exit status 1 if a report contradicts a reading in the journal, or the chain the journal.
     """
     with _told(config):
-        from market.deployment import Market
+        from market.deployment import Deployment, Market
         from oracle.audit import verify as findings
+        from oracle.endpoints import connect
         from oracle.meters.roster import load_roster
 
         settings = load_config(config)
         journal = Journal(settings.journal, read_only=True)
-        market = Market.open(settings.rpc_url, settings.deployment)
+        chain, _ = connect(settings.rpc_url, settings.rpc_timeout_s)
+        market = Market(chain, Deployment.load(settings.deployment))
         journal_market = journal.about("market")
         if journal_market != market.deployment.market:
             raise JournalError(
@@ -159,8 +165,12 @@ def _open_node(settings: NodeConfig, stop: threading.Event) -> Node | None:
             node = Node(settings)
             node.sync()
             return node
-        except (ChainUnreachable, EndpointLags) as exc:
-            log.warning("chain fails", problem=exc, retry_in_s=pause_s)
+        except (*USERS_TO_MEND, WrongChain, DeploymentError, sqlite3.Error):
+            raise
+        except Exception as exc:  # whatever an endpoint answers, it may come to its senses
+            known = isinstance(exc, ChainError)
+            tell = log.warning if known else log.trace
+            tell("chain fails", problem=exc if known else repr(exc), retry_in_s=pause_s)
             stop.wait(pause_s)
             pause_s = min(2 * pause_s, LONGEST_BACKOFF_S)
     return None
@@ -171,15 +181,16 @@ def _told(config: Path) -> Iterator[None]:
     """Turn what a user can mend into one line and exit status 1."""
     try:
         yield
-    except (ConfigError, ChainError, JournalError, SourceError, ArtifactError) as exc:
+    except (*USERS_TO_MEND, ChainError) as exc:
         typer.echo(f"error: {exc}", err=True)
         raise typer.Exit(1) from exc
     except sqlite3.Error as exc:
-        typer.echo(
-            f"error: the journal of {config} fails ({exc}); check free space and file, then start "
-            "again: nothing that was written is lost",
-            err=True,
+        what = (
+            "is damaged: keep the file, restore the latest backup"
+            if is_damage(exc)
+            else "fails: check free space and file, then start again; nothing written is lost"
         )
+        typer.echo(f"error: the journal of {config} {what} ({exc})", err=True)
         raise typer.Exit(1) from exc
     except KeyboardInterrupt:
         raise typer.Exit(130) from None

@@ -11,6 +11,7 @@ from eth_account import Account
 from eth_account.signers.local import LocalAccount
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     PositiveFloat,
@@ -26,6 +27,9 @@ from market.tariff import Weather
 
 class ConfigError(Exception):
     """A configuration cannot be used; the message names file, key, value and what is expected."""
+
+
+Url = Annotated[str, Field(pattern="^https?://")]
 
 
 class _Table(BaseModel):
@@ -204,11 +208,16 @@ class SimulateConfig(_Table):
     faults: tuple[FaultConfig, ...] = ()
 
 
+def _listed(value: object) -> object:
+    return [value] if isinstance(value, str) else value
+
+
 class NodeConfig(_Table):
     """A committee node.
 
     Attributes:
-        rpc_url: The chain's JSON-RPC endpoint.
+        rpc_url: The chain's JSON-RPC endpoint, or several, the one to use first in front.
+        rpc_timeout_s: Longest wait for an endpoint's answer.
         deployment: The market's deployment file.
         seat: Index of the seat this node holds, from 0.
         journal: SQLite file of everything the node has read, signed and sent.
@@ -216,6 +225,8 @@ class NodeConfig(_Table):
             whose blocks are final.
         poll_s: Pause between two looks at the chain's head.
         log_chunk_blocks: Most blocks asked for logs at once.
+        clock_skew_s: Difference between chain time and the machine's clock to raise an alarm at,
+            0 for none.
         key: The seat's key.
         meters: What it reads.
         prices: What prices it holds right.
@@ -223,13 +234,15 @@ class NodeConfig(_Table):
         simulate: How its meters misbehave.
     """
 
-    rpc_url: Annotated[str, Field(pattern="^https?://")]
+    rpc_url: Annotated[tuple[Url, ...], BeforeValidator(_listed), Field(min_length=1)]
+    rpc_timeout_s: PositiveFloat = 10.0
     deployment: Path
     seat: Annotated[int, Field(ge=0, le=31)]
     journal: Path
     confirmations: Annotated[int, Field(ge=0)] = 2
     poll_s: PositiveFloat = 1.0
     log_chunk_blocks: PositiveInt = 2_000
+    clock_skew_s: Annotated[int, Field(ge=0)] = 300
     key: KeyConfig
     meters: MetersConfig
     prices: PricesConfig = BenchmarkPrices()

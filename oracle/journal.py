@@ -51,6 +51,12 @@ class JournalError(Exception):
     """The journal cannot be used; the message says what to do."""
 
 
+def is_damage(exc: BaseException | None) -> bool:
+    """Return whether a journal is broken, rather than full, locked or out of reach for a while."""
+    code = getattr(exc, "sqlite_errorcode", 0) & 0xFF
+    return code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+
 @dataclass(frozen=True, slots=True)
 class Event:
     """What a contract told.

@@ -7,16 +7,17 @@ import threading
 
 from web3.exceptions import Web3Exception
 
-from market.chain import Chain, ChainError, ChainUnreachable, WrongChain
+from market.chain import ChainError, ChainUnreachable, Identity, WrongChain
 from market.deployment import Deployment, DeploymentError, Market
 from oracle import log
 from oracle.actor import Actor
-from oracle.alarms import QuorumWatch
+from oracle.alarms import ClockWatch, QuorumWatch
 from oracle.config import ConfigError, NodeConfig
 from oracle.duties import keep, prices, report
 from oracle.duties.situation import Duty, Situation
+from oracle.endpoints import connect
 from oracle.follower import Follower
-from oracle.journal import Journal
+from oracle.journal import Journal, JournalError, is_damage
 from oracle.pricing import price_source
 from oracle.readings import OwnReadings
 from oracle.sender import Sender
@@ -57,29 +58,45 @@ class Node:
             SourceError: If the meters' files cannot be used.
         """
         self._config = config
-        account = config.key.load()
-        self._signer = account.address.lower()
-        chain = Chain(config.rpc_url)
-        market = Market(chain, Deployment.load(config.deployment))
-        self._schedule = market.schedule
-        self._first_period = int(chain.read(market.master.functions.firstPeriod()))
+        self._account = config.key.load()
+        self._signer = self._account.address.lower()
+        deployment = Deployment.load(config.deployment)
+        chain, self._endpoints = connect(config.rpc_url, config.rpc_timeout_s)
+        self._endpoints.expect(Identity(deployment.chain_id, deployment.genesis_hash))
+        self._market = Market(chain, deployment)
+        self._schedule = self._market.schedule
+        self._first_period = int(chain.read(self._market.master.functions.firstPeriod()))
+        self._attach()
+        self._head = self._follower.look()
+        self._roster, self._source = open_meters(
+            config, self._schedule.length_s, lambda: self._head.at
+        )
+        self._readings = OwnReadings(self._journal, self._source, self._roster)
+        self._prices = price_source(config.prices, self._schedule)
+        self._quorums = QuorumWatch()
+        self._clocks = ClockWatch(config.clock_skew_s)
+        self._read_until = 0
+        self._incomplete: set[int] = set()
+        self._reread = 0
+
+    def _attach(self) -> None:
+        """Open the journal and take up from it."""
+        config, market = self._config, self._market
         self._journal = Journal(config.journal)
         self._journal.belong(market=market.deployment.market, seat=config.seat)
         self._follower = Follower(
             market, self._journal, config.confirmations, config.log_chunk_blocks
         )
-        self._head = self._follower.look()
-        roster, source = open_meters(config, self._schedule.length_s, lambda: self._head.at)
-        self._readings = OwnReadings(self._journal, source, roster)
-        self._prices = price_source(config.prices, self._schedule)
-        self._sender = Sender(chain, account, self._journal)
-        self._actor = Actor(market, config.seat, account, self._journal, self._sender)
+        self._sender = Sender(market.chain, self._account, self._journal)
+        self._actor = Actor(market, config.seat, self._account, self._journal, self._sender)
         self._view = self._follower.view
-        self._quorums = QuorumWatch()
         self._floor = self._first_period
-        self._read_until = 0
-        self._incomplete: set[int] = set()
-        self._reread = 0
+
+    def _reattach(self) -> None:
+        """Forget what may not have become durable: what the journal holds is what counts."""
+        self._journal.close()
+        self._attach()
+        self._readings = OwnReadings(self._journal, self._source, self._roster)
 
     @property
     def summary(self) -> str:
@@ -105,12 +122,18 @@ class Node:
         Raises:
             WrongChain: If the chain was reset meanwhile.
             DeploymentError: If the market is gone from it.
-            sqlite3.Error: If the journal cannot be written.
+            JournalError: If the journal is damaged.
+            sqlite3.Error: Likewise.
         """
-        seen, backoff_s = b"", 0.0
+        seen, backoff_s, broken = b"", 0.0, False
         while not stop.is_set():
             try:
+                if broken:
+                    self._reattach()
+                    log.info("journal is back")
+                    broken = False
                 head = self._follower.look()
+                self._clocks.look(head.at)
                 if head.hash != seen:
                     self._head = head
                     self._tick()
@@ -118,17 +141,33 @@ class Node:
                 if backoff_s:
                     log.info("chain is back", block=head.number)
                 backoff_s = 0.0
-            except (WrongChain, DeploymentError, sqlite3.Error):
+            except (WrongChain, DeploymentError):
                 raise
             except Exception as exc:  # whatever an endpoint answers, a node lives on
                 seen = b""
                 backoff_s = min(max(self._config.poll_s, 2 * backoff_s), LONGEST_BACKOFF_S)
-                known = isinstance(exc, (ChainError, Web3Exception))
-                tell = log.warning if known else log.trace
-                tell("chain fails", problem=exc if known else repr(exc), retry_in_s=backoff_s)
+                broken = broken or _is_of_journal(exc)
+                self._tell(exc, backoff_s)
             stop.wait(backoff_s or self._config.poll_s)
         self._journal.close()
         log.info("stopped", seat=self._config.seat)
+
+    def _tell(self, exc: Exception, retry_in_s: float) -> None:
+        """Log what keeps the node from going on, and make the best of it.
+
+        Raises:
+            sqlite3.Error: If it is a journal that will not heal by itself.
+        """
+        if _is_of_journal(exc):
+            if is_damage(exc) or is_damage(exc.__cause__):
+                raise exc
+            log.error("journal fails", problem=exc, retry_in_s=retry_in_s)
+            return
+        known = isinstance(exc, (ChainError, Web3Exception))
+        tell = log.warning if known else log.trace
+        tell("chain fails", problem=exc if known else repr(exc), retry_in_s=retry_in_s)
+        if not isinstance(exc, ChainUnreachable):
+            self._endpoints.leave(exc)
 
     def _tick(self) -> None:
         self._follow()
@@ -139,7 +178,7 @@ class Node:
         for duty in DUTIES:
             try:
                 self._do(duty, situation)
-            except ChainUnreachable:
+            except (ChainUnreachable, sqlite3.Error):
                 raise
             except Exception as exc:  # one duty must not keep the others from being done
                 log.trace("duty failed", duty=f"{duty.__module__}.{duty.__name__}", problem=exc)
@@ -149,7 +188,7 @@ class Node:
         for action in duty(situation):
             try:
                 sent += self._actor.do(action, self._view, self._head)
-            except ChainUnreachable:
+            except (ChainUnreachable, sqlite3.Error):
                 raise
             except Exception as exc:  # one action must not keep the others from being done
                 log.trace("action failed", action=action.purpose, problem=exc)
@@ -229,3 +268,7 @@ class Node:
                 f"key: it is the key of {self._signer}, but seat {seat} is held by {signers[-1]}; "
                 "give that account's key, or have the grid company rotate the seat"
             )
+
+
+def _is_of_journal(exc: Exception) -> bool:
+    return isinstance(exc, (sqlite3.Error, JournalError))

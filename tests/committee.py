@@ -61,7 +61,9 @@ class Settings:
         faults: The tables of `[[simulate.faults]]`.
         patience_s: Chain time to wait for silent meters.
         poll_s: Pause between two looks at the chain.
+        rpc_timeout_s: Longest wait for an endpoint's answer.
         confirmations: Blocks that must stand on a fact.
+        clock_skew_s: Skew of chain time to raise an alarm at.
         log_level: Least important lines to log.
     """
 
@@ -70,10 +72,12 @@ class Settings:
     faults: Sequence[Mapping[str, object]] = ()
     patience_s: int = 0
     poll_s: float = 0.02
+    rpc_timeout_s: float = 10.0
     confirmations: int = 0
+    clock_skew_s: int = 0
     log_level: str = "info"
 
-    def toml(self, rpc_url: str, deployment: Path, seat: int, journal: Path) -> str:
+    def toml(self, rpc_url: str | Sequence[str], deployment: Path, seat: int, journal: Path) -> str:
         """Return a node's configuration file."""
         lines = [
             f"rpc_url = {_toml(rpc_url)}",
@@ -82,6 +86,9 @@ class Settings:
             f"journal = {_toml(journal)}",
             f"confirmations = {self.confirmations}",
             f"poll_s = {self.poll_s}",
+            f"rpc_timeout_s = {self.rpc_timeout_s}",
+            # These chains' time is made up.
+            f"clock_skew_s = {self.clock_skew_s}",
             "[key]",
             f"env = {_toml(KEY_VARIABLE)}",
             "[meters]",
@@ -113,7 +120,7 @@ class Committee:
     def __init__(
         self,
         folder: Path,
-        rpc_url: str,
+        rpc_url: str | Sequence[str],
         deployment: Path,
         keys: Sequence[LocalAccount],
         settings: Settings,
@@ -123,7 +130,7 @@ class Committee:
 
         Args:
             folder: Where configurations, journals and logs go.
-            rpc_url: The chain, or one per seat by the placeholder `{seat}`.
+            rpc_url: The chain's endpoints, or one per seat by the placeholder `{seat}`.
             deployment: The market's deployment file.
             keys: The accounts of the seats, in order.
             settings: What every node is told.
@@ -162,8 +169,8 @@ class Committee:
             CommitteeError: If one ends or does not get ready in time.
         """
         started = [(seat, self.launch(seat)) for seat in seats or self.seats]
-        for seat, process in started:
-            self._await_ready(seat, process)
+        for seat, _ in started:
+            self.await_ready(seat)
 
     def pid(self, seat: int) -> int:
         """Return the id of a node's process."""
@@ -209,8 +216,9 @@ class Committee:
         """Start a node without waiting until it is ready."""
         self.folder.mkdir(parents=True, exist_ok=True)
         settings = self._own.get(seat, self._settings)
+        urls = [self._rpc_url] if isinstance(self._rpc_url, str) else self._rpc_url
         text = settings.toml(
-            self._rpc_url.format(seat=seat), self._deployment, seat, self.journal(seat)
+            [url.format(seat=seat) for url in urls], self._deployment, seat, self.journal(seat)
         )
         self.configuration(seat).write_text(text, encoding="utf-8")
         config = ["--config", str(self.configuration(seat)), "--log-level", settings.log_level]
@@ -229,8 +237,14 @@ class Committee:
         self._running[seat] = process
         return process
 
-    def _await_ready(self, seat: int, process: subprocess.Popen[str]) -> None:
+    def await_ready(self, seat: int) -> None:
+        """Wait until a launched node has caught up with the chain.
+
+        Raises:
+            CommitteeError: If it ends or does not get ready in time.
+        """
         lines: queue.Queue[str] = queue.Queue()
+        process = self._running[seat]
         assert process.stdout is not None
         threading.Thread(target=_first_line, args=(process.stdout, lines), daemon=True).start()
         try:
@@ -373,6 +387,8 @@ def _first_line(stream: IO[str], lines: queue.Queue[str]) -> None:
 
 
 def _toml(value: object) -> str:
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_toml, value))}]"
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, int | float):

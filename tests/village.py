@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from web3.logs import DISCARD
@@ -78,7 +78,7 @@ class Village:
         folder: Path,
         settings: Settings | None = None,
         own: Mapping[int, Settings] | None = None,
-        rpc_url: str | None = None,
+        rpc_url: str | Sequence[str] | None = None,
     ) -> Committee:
         """Describe a committee of four that reads the village's meters; see `Committee`."""
         return Committee(

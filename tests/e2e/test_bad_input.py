@@ -181,19 +181,11 @@ def answering(body: bytes) -> Iterator[str]:
         server.server_close()
 
 
-@pytest.mark.parametrize(
-    "body",
-    [
-        b"{}",
-        b"[]",
-        b'{"jsonrpc": "2.0", "id": 0, "result": null}',
-        b'{"jsonrpc": "2.0", "id": 0, "error": {"code": -32601, "message": "no such method"}}',
-    ],
-)
-def test_run__endpoint_that_is_no_chain__named(config: Path, world: World, body: bytes) -> None:
-    with answering(body) as url:
+def test_verify__endpoint_that_is_no_chain__named(config: Path, world: World) -> None:
+    Journal(config.parent / "journal.sqlite").close()
+    with answering(b'{"jsonrpc": "2.0", "id": 0, "result": null}') as url:
         config.write_text(config.read_text().replace(world.url, url))
-        told(run("run", config), url, "not as an Ethereum node does", "check the RPC URL")
+        told(run("verify", config), url, "not as an Ethereum node does", "check the RPC URL")
 
 
 def test_status__no_journal_yet__says_to_start_the_node(config: Path) -> None:

@@ -1,12 +1,19 @@
-"""The line between nodes and chain: an HTTP relay that can be cut, also in the middle of a call."""
+"""The line between nodes and chain: an HTTP relay that can be cut, also in the middle of a call.
+
+Run as a program with the endpoint's address it is a process of its own, which can be frozen; it
+prints its address.
+"""
 
 from __future__ import annotations
 
 import http.client
+import subprocess
+import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from urllib.parse import urlsplit
 
 SENDING = b'"eth_sendRawTransaction"'
@@ -22,6 +29,8 @@ class Line:
         self._armed = threading.Event()
         self._lock = threading.Lock()
         self.lost_answers: list[int] = []
+        self.distort: Callable[[bytes, bytes], bytes | None] | None = None
+        """Given question and answer, returns what to answer instead, None to hang up."""
 
     def cut(self) -> None:
         """Answer nothing from now on."""
@@ -59,7 +68,7 @@ class Line:
         if loses:
             self.lost_answers.append(seat)
             return None
-        return answer
+        return self.distort(body, answer) if self.distort else answer
 
 
 @contextmanager
@@ -74,7 +83,7 @@ def open_line(url: str) -> Iterator[tuple[Line, str]]:
 
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
-            answer = line.relay(int(self.path.strip("/")), body)
+            answer = line.relay(int(self.path.strip("/") or 0), body)
             if answer is None:
                 self.close_connection = True
                 return
@@ -97,3 +106,26 @@ def open_line(url: str) -> Iterator[tuple[Line, str]]:
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+@contextmanager
+def line_process(url: str) -> Iterator[tuple[int, str]]:
+    """Yield process id and address of a relay that is a process of its own."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.faults.line", url],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=Path(__file__).resolve().parents[2],
+    )
+    try:
+        assert process.stdout
+        yield process.pid, process.stdout.readline().strip()
+    finally:
+        process.kill()
+        process.wait()
+
+
+if __name__ == "__main__":
+    with open_line(sys.argv[1]) as (_, address):
+        print(address.removesuffix("/{seat}"), flush=True)
+        threading.Event().wait()

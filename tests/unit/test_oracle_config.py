@@ -50,7 +50,7 @@ def test_load__smallest_file__paths_start_at_its_folder(tmp_path: Path) -> None:
         ("seat = 0", "", r"seat: is needed but missing"),
         ("seat = 0", "seat = 0\npol_s = 1", r"pol_s = 1: is not a key"),
         ("seat = 0", "seat = 0\npoll_s = 0", r"poll_s = 0: .*greater than 0"),
-        ("http://127", "ipc://127", r"rpc_url = 'ipc://127.*match pattern"),
+        ("http://127", "ipc://127", r"rpc_url\.0 = 'ipc://127.*match pattern"),
         ('env = "SEAT_KEY"', "", r"key = \{\}: .*either env or file"),
         ("[meters]", '[prices]\nsource = "oracle"\n[meters]', r"prices = .*'benchmark'"),
         (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 
 from market.chain import ChainUnreachable, Reverted
 from oracle.duties.situation import Settle, Situation
+from oracle.endpoints import Endpoints
 from oracle.journal import Journal
 from oracle.node import Node
 
@@ -45,6 +47,13 @@ def node(**parts: object) -> Any:  # noqa: ANN401
     return node
 
 
+def test_do__journal_fails__stops() -> None:
+    actor = Actor(sqlite3.OperationalError("database or disk is full"))
+    with pytest.raises(sqlite3.OperationalError):
+        node(actor=actor, view=None, head=None)._do(settle, None)
+    assert actor.done == [5]
+
+
 @pytest.mark.parametrize("problem", [Reverted("settle", "Stuck", ()), KeyError(4)])
 def test_do__one_action_fails__the_others_are_done(problem: Exception) -> None:
     actor = Actor(problem)
@@ -73,6 +82,7 @@ def test_run__something_unforeseen__is_logged_and_the_node_lives_on(
 
     node(
         follower=SimpleNamespace(look=look),
+        endpoints=Endpoints(["http://here"]),
         config=SimpleNamespace(poll_s=0.001, seat=0),
         journal=Journal(tmp_path / "journal.sqlite"),
     ).run(stop)
