@@ -46,21 +46,30 @@ library Tallies {
         }
     }
 
-    /// @notice Adds a live order: its options and its lock, whatever it trades.
+    /// @notice Adds a live order: its options and its lock, whatever it trades. `index` must be below 256.
     function addOrder(Tally memory t, uint256 index, uint256 options, uint256 lockNyuan) internal pure {
         t.present |= 1 << index;
-        t.plans[index] |= options << OPTIONS_BITS;
-        t.locks[index] += lockNyuan;
+        (uint256 plan, uint256 lock) = (_at(t.plans, index), _at(t.locks, index));
+        unchecked {
+            _put(plan, _get(plan) | (options << OPTIONS_BITS));
+            _put(lock, _get(lock) + lockNyuan);
+        }
     }
 
-    /// @notice Adds what an order sells, Wh, and gets, nano-yuan.
+    /// @notice Adds what an order sells, Wh, and gets, nano-yuan. `index` must be below 256.
     function addSale(Tally memory t, uint256 index, uint256 wh, uint256 nyuan) internal pure {
-        t.plans[index] += (wh << 184) + (nyuan << 72);
+        uint256 plan = _at(t.plans, index);
+        unchecked {
+            _put(plan, _get(plan) + (wh << 184) + (nyuan << 72));
+        }
     }
 
-    /// @notice Adds what an order buys, Wh, and pays, nano-yuan.
+    /// @notice Adds what an order buys, Wh, and pays, nano-yuan. `index` must be below 256.
     function addPurchase(Tally memory t, uint256 index, uint256 wh, uint256 nyuan) internal pure {
-        t.plans[index] += (wh << 144) + nyuan;
+        uint256 plan = _at(t.plans, index);
+        unchecked {
+            _put(plan, _get(plan) + (wh << 144) + nyuan);
+        }
     }
 
     /// @notice The records of all nodes that have one; of a void period only with options and locks.
@@ -71,21 +80,40 @@ library Tallies {
             offset := add(packed, 0x20)
             mstore(0x40, add(offset, 9760)) // room for 256 records and the end of the last word written
         }
-        uint256 left = t.present;
-        for (uint256 index; left != 0; (++index, left >>= 1)) {
-            if (left & 1 == 0) continue;
-            uint256 plan = t.plans[index];
-            if (isVoid) plan = plan >> OPTIONS_BITS << OPTIONS_BITS;
-            uint256 lock = (t.locks[index] >> LOCK_BITS) + Amounts.up(uint128(t.locks[index]));
-            assembly ("memory-safe") {
-                mstore(offset, or(or(shl(248, index), shl(16, plan)), shr(48, lock)))
-                mstore(add(offset, 32), shl(208, lock))
-                offset := add(offset, 38)
+        unchecked {
+            for ((uint256 index, uint256 left) = (0, t.present); left != 0; (++index, left >>= 1)) {
+                if (left & 1 == 0) continue;
+                (uint256 plan, uint256 locks) = (_get(_at(t.plans, index)), _get(_at(t.locks, index)));
+                if (isVoid) plan = plan >> OPTIONS_BITS << OPTIONS_BITS;
+                uint256 lock = (locks >> LOCK_BITS) + Amounts.up(uint128(locks));
+                assembly ("memory-safe") {
+                    mstore(offset, or(or(shl(248, index), shl(16, plan)), shr(48, lock)))
+                    mstore(add(offset, 32), shl(208, lock))
+                    offset := add(offset, 38)
+                }
             }
         }
         assembly ("memory-safe") {
             mstore(packed, sub(offset, add(packed, 0x20)))
             mstore(0x40, and(add(offset, 63), not(31))) // gives back what was not needed
+        }
+    }
+
+    function _at(uint256[] memory column, uint256 index) private pure returns (uint256 place) {
+        assembly ("memory-safe") {
+            place := add(add(column, 0x20), shl(5, index))
+        }
+    }
+
+    function _get(uint256 place) private pure returns (uint256 word) {
+        assembly ("memory-safe") {
+            word := mload(place)
+        }
+    }
+
+    function _put(uint256 place, uint256 word) private pure {
+        assembly ("memory-safe") {
+            mstore(place, word)
         }
     }
 }
