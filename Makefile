@@ -1,7 +1,7 @@
 # `make help` lists the targets. Only `demo` and `test` install anything.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench compile ape constraints format clean setup-demo setup-test
+.PHONY: help demo simulate test check bench compile ape constraints format clean setup-demo setup-test
 
 # The first interpreter that the pinned packages support; PYTHON=... names another.
 PYTHON ?= $(shell for p in python3.11 python3.12 python3 python; do \
@@ -18,6 +18,10 @@ help: ## List the targets
 
 demo: setup-demo ## Trade for a day on a chain of its own; ARGS="--help" shows the options
 	@$(WITH_TOOLS) $(BIN)/python -m scripts.demo $(ARGS)
+
+SCENARIO ?= data/scenarios/rural1-congested.toml
+simulate: setup-demo ## Compare the rules on a day without a chain: SCENARIO=file ARGS="--seed 2"
+	@$(BIN)/python -m scripts.simulate $(SCENARIO) --rule all $(ARGS)
 
 test: setup-test ## Lint, check types and artifacts, run all tests; ARGS="-k name" selects
 	@$(MAKE) --no-print-directory check

@@ -9,6 +9,7 @@ import shutil
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import get_args, get_origin
 
 import pytest
 from pydantic import BaseModel
@@ -17,11 +18,13 @@ from typer.testing import CliRunner
 
 from market.cli import app
 from oracle.config import CsvPrices, NodeConfig, TariffPrices, load_config
+from scripts.simulate.scenario import Scenario, load_scenario
 from tests.story import A, play_story
 from tests.world import World, account
 
 ROOT = Path(__file__).resolve().parents[2]
 OPERATING = ROOT / "docs" / "operating.md"
+SCENARIOS = ROOT / "docs" / "scenarios.md"
 AUDITING = ROOT / "docs" / "auditing.md"
 README = ROOT / "README.md"
 URL = "http://127.0.0.1:8545"
@@ -136,6 +139,36 @@ def test_operating__example__is_a_good_configuration(tmp_path: Path) -> None:
     assert config.journal == tmp_path / "seat0.sqlite"
     assert isinstance(config.prices, TariffPrices)
     assert tomllib.loads(example)["key"] == {"env": "SUBGRID_SEAT_KEY"}
+
+
+def test_scenarios__table_of_keys__is_that_of_the_code() -> None:
+    told = {key: cells[0].strip("`") for key, cells in table(SCENARIOS, "key").items()}
+    assert told == dict(scenario_keys(Scenario))
+
+
+def scenario_keys(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Yield every key with its default as TOML writes it, empty if there is none."""
+    for name, field in model.model_fields.items():
+        kinds = [field.annotation, *get_args(field.annotation)]
+        tables = [k for k in kinds if isinstance(k, type) and issubclass(k, BaseModel)]
+        if tables:
+            brackets = "[]" if get_origin(field.annotation) is tuple else ""
+            yield from scenario_keys(tables[0], f"{prefix}{name}{brackets}.")
+        elif field.is_required() or field.default is None or field.default_factory:
+            yield f"{prefix}{name}", ""
+        else:
+            default = field.default
+            if isinstance(default, tuple):
+                default = list(default)
+            yield f"{prefix}{name}", str(getattr(default, "value", default)).replace("True", "true")
+
+
+def test_scenarios__example__is_a_good_scenario(tmp_path: Path) -> None:
+    (example,) = blocks(SCENARIOS, "toml")
+    path = tmp_path / "scenario.toml"
+    path.write_text(example)
+
+    assert load_scenario(path).days == 2
 
 
 def alarms() -> Iterator[str]:

@@ -1,0 +1,33 @@
+"""How a member turns what it expects into the steps of an order.
+
+A strategy sees one member and one period and knows nothing of the others. Situation and generator
+alone decide, so the same seed gives the same orders.
+"""
+
+from market.strategies.arbitrage import Arbitrage
+from market.strategies.situation import (
+    LEAST_WH,
+    MAX_STEPS,
+    Battery,
+    Situation,
+    Step,
+    Strategy,
+    StrategyError,
+    tidy,
+)
+from market.strategies.truthful import Truthful
+from market.strategies.zero_intelligence import ZeroIntelligence
+
+__all__ = [
+    "LEAST_WH",
+    "MAX_STEPS",
+    "Arbitrage",
+    "Battery",
+    "Situation",
+    "Step",
+    "Strategy",
+    "StrategyError",
+    "Truthful",
+    "ZeroIntelligence",
+    "tidy",
+]
