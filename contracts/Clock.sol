@@ -89,6 +89,11 @@ abstract contract Clock {
         return (block.timestamp - opening) / ROUND_LENGTH;
     }
 
+    /// @dev Slot of a period in a ring that is free again when the period's price proposals open.
+    function _ringSlot(uint256 period) internal view returns (uint256) {
+        return period % (PRICE_HORIZON / LENGTH + 2);
+    }
+
     /// @dev Periods that can be started and unsettled at once when everybody is as late as allowed.
     function _mostUnsettled() internal view returns (uint256) {
         return SETTLE_DEADLINE / LENGTH + 2;

@@ -30,7 +30,7 @@ contract Grid is IGrid {
 
     /// @inheritdoc IGrid
     function derate(uint32 period, uint16 line, bool up, uint32 limitWh) external {
-        if (msg.sender != address(ORACLE)) revert OnlyOracle(msg.sender);
+        if (msg.sender != address(ORACLE)) revert NotOracle(msg.sender);
         _derates[period] = bytes.concat(_derates[period], abi.encodePacked(line, up, limitWh));
         emit Derated(period, line, up, limitWh);
     }

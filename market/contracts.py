@@ -18,6 +18,7 @@ NAMES = (
     "Registry",
     "SettlementToken",
     "Oracle",
+    "Grid",
     "Subordinate_one",
     "Subordinate_two",
     "Book",

@@ -23,6 +23,7 @@ from web3.utils import get_create_address
 
 from market.chain import POLL_S, Chain, ChainError, WrongChain
 from market.contracts import NAMES, artifact
+from market.lines import SINGLE_BUS
 from market.messages import Domain
 from market.prices import Benchmark, Limits
 from market.schedule import Schedule
@@ -50,6 +51,7 @@ class Terms:
         schedule: The instants of a period's life.
         limits: The bounds of every price.
         benchmark: The grid company's prices from the first period on.
+        grid: The feeder's table in hexadecimal, see `market.lines`; without wires if not given.
     """
 
     grid_company: str
@@ -57,6 +59,7 @@ class Terms:
     schedule: Schedule
     limits: Limits
     benchmark: Benchmark
+    grid: str = SINGLE_BUS.hex()
 
     def digest(self) -> str:
         """Return a hash of the terms, equal only for equal terms."""
@@ -169,6 +172,7 @@ class Market:
         self.registry = self._bind("Registry")
         self.token = self._bind("SettlementToken")
         self.oracle = self._bind("Oracle")
+        self.grid = self._bind("Grid")
         self.one = self._bind("Subordinate_one")
         self.two = self._bind("Subordinate_two")
         self.book = self._bind("Book")
@@ -368,7 +372,11 @@ def _constructor(name: str, at: dict[str, str], terms: Terms) -> tuple[Any, ...]
     arguments: dict[str, tuple[Any, ...]] = {
         "Registry": (terms.grid_company,),
         "SettlementToken": (at["Registry"],),
-        "Oracle": (schedule, at["Registry"], list(terms.seats), limits, benchmark),
+        "Oracle": (
+            *(schedule, at["Registry"], at["Grid"], at["Master"]),
+            *(list(terms.seats), limits, benchmark),
+        ),
+        "Grid": (at["Oracle"], bytes.fromhex(terms.grid)),
         "Subordinate_one": (at["Master"],),
         "Subordinate_two": (at["Master"],),
         "Book": (schedule, at["Registry"], at["Vault"], at["Oracle"], at["Master"]),

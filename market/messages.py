@@ -25,6 +25,8 @@ class Topic(IntEnum):
 
     PRICES = 0
     REPORT = 1
+    HEADROOM = 2
+    CLEARING = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,9 +130,9 @@ class Proposal:
 
     Attributes:
         topic: What is decided.
-        period: The period; for prices the first of the range.
-        version: Version of the report; 0 for prices.
-        round: Round the proposal was made in.
+        period: The period; for prices and headroom the first of the range.
+        version: Version of the report, attempt of the clearing; 0 for prices and headroom.
+        round: Round the proposal was made in; 0 for clearings.
         digest: What exactly is proposed, 32 bytes.
     """
 
@@ -150,6 +152,33 @@ class Proposal:
         return _sign(account, "Subgrid Oracle", domain.oracle, domain, _VOTE, values)
 
 
+@dataclass(frozen=True, slots=True)
+class Objection:
+    """Why a checked clearing must not stand, and what would mend it.
+
+    Attributes:
+        clearing: The clearing, as the proposal that it is.
+        line: The line that carries too much.
+        up: Which way: towards the root or away from it.
+        limit_wh: What it should carry at most, Wh of the period.
+    """
+
+    clearing: Proposal
+    line: int
+    up: bool
+    limit_wh: int
+
+    def sign(self, account: LocalAccount, domain: Domain) -> bytes:
+        """Sign for a seat."""
+        c = self.clearing
+        values = (domain.market, c.period, c.version, c.digest, self.line, self.up, self.limit_wh)
+        return _sign(account, "Subgrid Oracle", domain.oracle, domain, _OBJECTION, values)
+
+    def as_tuple(self, seat: int, signature: bytes) -> tuple[Any, ...]:
+        """Return the `SeatObjection` the `Oracle` takes."""
+        return (seat, self.line, self.up, self.limit_wh, signature)
+
+
 _AGREEMENT = (
     "Agreement",
     "bytes32 market,uint32 period,uint32 seller,uint32 buyer,uint40 energyWh,"
@@ -164,6 +193,10 @@ _VOTE = (
     "Vote",
     "bytes32 market,uint8 topic,uint32 period,uint16 version,uint32 round,bytes32 digest,"
     "bool support",
+)
+_OBJECTION = (
+    "Objection",
+    "bytes32 market,uint32 period,uint16 attempt,bytes32 root,uint16 line,bool up,uint32 limitWh",
 )
 
 

@@ -25,6 +25,8 @@ from rich.table import Table
 from market.chain import Chain, ChainError
 from market.contracts import NAMES, ArtifactError
 from market.deployment import DEFAULT_ADMIN_ROLE, ROLES, DeploymentError, Market, Terms, deploy
+from market.grid import Grid, GridError
+from market.lines import SINGLE_BUS, table_of
 from market.prices import Benchmark, Limits
 from market.schedule import Schedule
 
@@ -81,8 +83,12 @@ class Signed(NamedTuple):
     raw_transaction: bytes
 
 
-def read_terms(path: Path) -> Terms:
+def read_terms(path: Path, grid: Path | None = None) -> Terms:
     """Read a terms file, see `data/terms.example.toml`.
+
+    Args:
+        path: The file.
+        grid: The feeder's grid file, in place of the one the terms name.
 
     Raises:
         TermsError: If it cannot be read, or a key is missing, unknown or has a bad value.
@@ -98,14 +104,19 @@ def read_terms(path: Path) -> Terms:
     for key in ("grid_company", "seats", "schedule", "limits", "benchmark"):
         if key not in raw:
             raise TermsError(f"{path}: {key} is missing; {EXAMPLE} has every key")
+    grid = grid or (path.parent / str(raw["grid"]) if "grid" in raw else None)
     try:
+        schedule = _schedule(dict(raw["schedule"]))
         return Terms(
             grid_company=_address(raw["grid_company"]),
             seats=tuple(_address(seat) for seat in raw["seats"]),
-            schedule=_schedule(dict(raw["schedule"])),
+            schedule=schedule,
             limits=Limits(**raw["limits"]),
             benchmark=Benchmark(**raw["benchmark"]),
+            grid=(_table(grid, schedule) if grid else SINGLE_BUS).hex(),
         )
+    except GridError as exc:
+        raise TermsError(str(exc)) from exc
     except (TypeError, ValueError) as exc:
         raise TermsError(f"{path}: {exc}; compare it with {EXAMPLE}") from exc
 
@@ -114,6 +125,10 @@ def _address(text: object) -> str:
     if not isinstance(text, str) or not is_address(text):
         raise ValueError(f"{text!r} is not an address of 40 hex digits after 0x")
     return to_checksum_address(text)
+
+
+def _table(grid: Path, schedule: Schedule) -> bytes:
+    return table_of(Grid.load(grid).tree, schedule.length_s)
 
 
 def _schedule(raw: dict[str, Any]) -> Schedule:
@@ -140,6 +155,11 @@ def check_terms(market: Market, terms: Terms) -> None:
         raise DeploymentError(
             f"the market's limits are {limits}, not those of the terms; give the terms it was "
             "deployed with, or another --file for a new market"
+        )
+    if read(market.grid.functions.table()) != bytes.fromhex(terms.grid):
+        raise DeploymentError(
+            "the market's feeder is not that of the terms; give the grid it was deployed with, or "
+            "another --file for a new market"
         )
 
 
@@ -197,14 +217,14 @@ def _deployer(alias: str | None, provider: Any) -> Signer:  # noqa: ANN401
     return Signer(accounts.test_accounts[0], ecosystem)
 
 
-def _terms(path: Path | None, provider: Any) -> Terms:  # noqa: ANN401
+def _terms(path: Path | None, grid: Path | None, provider: Any) -> Terms:  # noqa: ANN401
     """Return the terms given, or the example's on a devnet."""
     if path is None and not provider.network.is_dev:
         raise TermsError(
             f"this is no devnet: give your terms with --terms. {EXAMPLE} is an example; the keys "
             "of its addresses are public"
         )
-    return read_terms(path or EXAMPLE)
+    return read_terms(path or EXAMPLE, grid)
 
 
 def _default_file(chain: Chain) -> Path:
@@ -252,14 +272,26 @@ data/terms.example.toml explains every term; on a devnet it is the default.
     help=f"Deployment file to write, resume or verify. [default: {FOLDER}/CHAIN-GENESIS.json]",
 )
 @click.option(
+    "--grid",
+    type=click.Path(path_type=Path),
+    help="Grid file of the feeder, such as data/simbench-rural1/grid.json. [default: as the terms "
+    "say, or no wires]",
+)
+@click.option(
     "--account", "alias", help="Alias of the ape account that pays; test account 0 on a devnet."
 )
-def cli(provider: Any, terms: Path | None, path: Path | None, alias: str | None) -> None:  # noqa: ANN401
+def cli(
+    provider: Any,  # noqa: ANN401
+    terms: Path | None,
+    path: Path | None,
+    grid: Path | None,
+    alias: str | None,
+) -> None:
     """Deploy, resume or verify a market; `HELP` tells the user."""
     console = Console(highlight=False, soft_wrap=True)
     try:
         chain = Chain(provider.http_uri)
-        agreed = _terms(terms, provider)
+        agreed = _terms(terms, grid, provider)
         signer = _deployer(alias, provider)
         target = path or _default_file(chain)
         # A deployment only ever asks its deployer for an address and for signatures.

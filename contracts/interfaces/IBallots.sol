@@ -4,14 +4,16 @@ pragma solidity ^0.8.28;
 /// What the committee votes on.
 enum Topic {
     Prices,
-    Report
+    Report,
+    Headroom,
+    Clearing
 }
 
 /// Names one proposal.
 /// @param topic What is decided.
-/// @param period The period it is for; for prices, the first of the range.
-/// @param version Version of the report; 0 for prices.
-/// @param round Round the proposal was made in.
+/// @param period The period it is for; for prices and headroom, the first of the range.
+/// @param version Version of the report, attempt of the clearing; 0 for prices and headroom.
+/// @param round Round the proposal was made in; 0 for clearings.
 /// @param digest What exactly is proposed.
 struct Proposal {
     Topic topic;
@@ -56,6 +58,10 @@ interface IBallots {
     error NotPrimary(address caller, uint8 primarySeat, address primary);
     /// @notice The primary has proposed in this round already.
     error AlreadyProposed(uint32 period, uint16 version, uint32 round);
+    /// @notice A proposal of prices or headroom covers 1 to 96 periods.
+    error RangeOutOfBounds(uint256 periods);
+    /// @notice The quorum has not accepted this for the periods from `fromPeriod` on.
+    error NotAccepted(uint32 fromPeriod, bytes32 digest);
     /// @notice No such proposal was made in that round.
     error UnknownProposal(uint32 period, uint16 version, uint32 round, bytes32 digest);
     /// @notice The signature is not the seat's.

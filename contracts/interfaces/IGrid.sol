@@ -14,7 +14,7 @@ interface IGrid {
     /// @notice The table is no sequence of whole records with parents first and an empty record for bus 0.
     error MalformedTable(uint256 bus);
     /// @notice Only the oracle lowers limits.
-    error OnlyOracle(address caller);
+    error NotOracle(address caller);
     /// @notice The headroom is not the one fixed for the period; `expected` is its hash, 0 if the static limits hold and the
     /// headroom must be empty.
     error WrongHeadroom(uint32 period, bytes28 expected);

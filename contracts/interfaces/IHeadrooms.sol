@@ -13,9 +13,6 @@ interface IHeadrooms {
     /// @notice A period's headroom is final; `hash` is that of its bytes, shortened.
     event HeadroomFixed(uint32 indexed period, bytes28 hash);
 
-    /// @notice The quorum has not accepted these headrooms.
-    error HeadroomNotAccepted(uint32 fromPeriod, bytes32 digest);
-
     /// @notice Proposes headrooms for consecutive periods. Only the primary of the running round.
     function proposeHeadroom(uint32 fromPeriod, bytes[] calldata headrooms) external;
 

@@ -24,10 +24,6 @@ interface IPriceBoard {
     error BenchmarkTooLate(uint32 fromPeriod, uint256 opensAt);
     /// @notice The prices can still change; they are final at `deadline` at the latest.
     error PricesNotFixed(uint32 period, uint256 deadline);
-    /// @notice A proposal covers 1 to 96 periods.
-    error RangeOutOfBounds(uint256 periods);
-    /// @notice The quorum has not accepted these prices.
-    error NotAccepted(uint32 fromPeriod, bytes32 digest);
     /// @notice The limits contradict each other.
     error BadLimits(Limits limits);
 

@@ -18,6 +18,9 @@ abstract contract Ballots is IBallots, Committee, EIP712 {
         bool rejected;
     }
 
+    /// Most periods a proposal of prices or headroom covers.
+    uint256 private constant MOST_PERIODS = 96;
+
     bytes32 private constant VOTE_TYPEHASH = keccak256(
         "Vote(bytes32 market,uint8 topic,uint32 period,uint16 version,uint32 round,bytes32 digest,bool support)"
     );
@@ -34,6 +37,7 @@ abstract contract Ballots is IBallots, Committee, EIP712 {
 
     /// @inheritdoc IBallots
     function vote(Proposal calldata p, SeatVote[] calldata votes) external {
+        if (p.topic == Topic.Clearing) return _voteOnClearing(p, votes);
         Ballot storage stored = _ballots[p.topic][p.period][p.version][p.round];
         Ballot memory ballot = stored;
         if (ballot.digest == 0 || ballot.digest != p.digest) {
@@ -83,6 +87,7 @@ abstract contract Ballots is IBallots, Committee, EIP712 {
         view
         returns (bytes32 digest, uint32 yes, uint32 no, bool accepted)
     {
+        if (topic == Topic.Clearing) return _ballotOnClearing(period, version, round);
         Ballot storage b = _ballots[topic][period][version][round];
         return (b.digest, b.yes, b.no, b.accepted);
     }
@@ -105,6 +110,24 @@ abstract contract Ballots is IBallots, Committee, EIP712 {
     /// @dev Acts on an accepted proposal.
     function _accept(Proposal calldata p) internal virtual;
 
+    /// @dev Counts votes on what the master has checked, which nobody had to propose.
+    function _voteOnClearing(Proposal calldata p, SeatVote[] calldata votes) internal virtual;
+
+    /// @dev How the vote on what the master has checked stands; see `ballotOf`.
+    function _ballotOnClearing(uint32 period, uint16 attempt, uint32 round)
+        internal
+        view
+        virtual
+        returns (bytes32 digest, uint32 yes, uint32 no, bool accepted);
+
+    /// @dev Reverts unless `periods` consecutive ones may be proposed for together, which ends at `closedAt`.
+    function _checkRange(uint32 fromPeriod, uint256 periods, uint256 closedAt) internal view {
+        if (periods == 0 || periods > MOST_PERIODS) revert RangeOutOfBounds(periods);
+        uint32 last = fromPeriod + uint32(periods) - 1; // at most 96 more
+        if (block.timestamp < _priceOpening(last)) revert TooEarly(last, _priceOpening(last));
+        if (block.timestamp >= closedAt) revert TooLate(fromPeriod, closedAt);
+    }
+
     /// @dev Opens the ballot of the running round for its primary's proposal.
     /// @param opening When round 0 began.
     function _open(Topic topic, uint32 period, uint16 version, uint256 opening, bytes32 digest)
@@ -122,7 +145,7 @@ abstract contract Ballots is IBallots, Committee, EIP712 {
     }
 
     /// @dev Adds one vote to a ballot in memory.
-    function _count(Ballot memory ballot, address[] storage seats, Proposal calldata p, SeatVote calldata v) private {
+    function _count(Ballot memory ballot, address[] storage seats, Proposal calldata p, SeatVote calldata v) internal {
         address signer = _checkVote(seats, p, v);
         uint32 bit = uint32(1 << v.seat);
         bool counted = (ballot.yes | ballot.no) & bit != 0;
@@ -141,19 +164,27 @@ abstract contract Ballots is IBallots, Committee, EIP712 {
         view
         returns (address signer)
     {
-        if (v.seat >= seats.length) revert UnknownSeat(v.seat, seats.length);
-        ECDSA.RecoverError wrong;
-        (signer, wrong,) = ECDSA.tryRecover(voteDigest(p, v.support), v.signature);
-        if (wrong != ECDSA.RecoverError.NoError || signer != seats[v.seat]) revert BadVote(v.seat, seats[v.seat]);
+        return _checkSignature(seats, v.seat, voteDigest(p, v.support), v.signature);
     }
 
-    function _nameDissenters(Proposal calldata p, uint32 no) private {
+    function _checkSignature(address[] storage seats, uint8 seat, bytes32 digest, bytes calldata signature)
+        internal
+        view
+        returns (address signer)
+    {
+        if (seat >= seats.length) revert UnknownSeat(seat, seats.length);
+        ECDSA.RecoverError wrong;
+        (signer, wrong,) = ECDSA.tryRecover(digest, signature);
+        if (wrong != ECDSA.RecoverError.NoError || signer != seats[seat]) revert BadVote(seat, seats[seat]);
+    }
+
+    function _nameDissenters(Proposal calldata p, uint32 no) internal {
         for (uint8 seat; no != 0; (++seat, no >>= 1)) {
             if (no & 1 != 0) emit Dissented(p.topic, p.period, p.version, p.round, seat);
         }
     }
 
-    function _popcount(uint32 bits) private pure returns (uint256 count) {
+    function _popcount(uint32 bits) internal pure returns (uint256 count) {
         for (; bits != 0; bits &= bits - 1) ++count;
     }
 }

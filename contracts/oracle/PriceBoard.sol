@@ -15,7 +15,6 @@ abstract contract PriceBoard is IPriceBoard, Ballots {
         Prices prices;
     }
 
-    uint256 private constant MOST_PERIODS = 96;
     /// All clamp flags that exist.
     uint8 private constant ALL_CLAMPED = 7;
 
@@ -49,10 +48,7 @@ abstract contract PriceBoard is IPriceBoard, Ballots {
 
     /// @inheritdoc IPriceBoard
     function proposePrices(uint32 fromPeriod, Prices[] calldata prices) external {
-        if (prices.length == 0 || prices.length > MOST_PERIODS) revert RangeOutOfBounds(prices.length);
-        uint32 last = fromPeriod + uint32(prices.length) - 1; // at most 96 more
-        if (block.timestamp < _priceOpening(last)) revert TooEarly(last, _priceOpening(last));
-        if (block.timestamp >= _priceDeadline(fromPeriod)) revert TooLate(fromPeriod, _priceDeadline(fromPeriod));
+        _checkRange(fromPeriod, prices.length, _priceDeadline(fromPeriod));
         Limits memory l = limits();
         for (uint32 i; i < prices.length; ++i) {
             _checkOrder(prices[i], l);

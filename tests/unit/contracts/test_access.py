@@ -14,6 +14,7 @@ from market.contracts import NAMES, artifact
 from market.deployment import DEFAULT_ADMIN_ROLE
 from tests.unit.contracts.support import refused
 from tests.unit.contracts.test_ballots import closed
+from tests.unit.contracts.voting import Voting
 from tests.world import PENG, World
 
 HERE = Path(__file__).parent
@@ -84,6 +85,7 @@ CLOSED: dict[str, tuple[tuple[Any, ...], str, Callable[[str], tuple[Any, ...]]]]
         (0, "0x" + "11" * 20), "Oracle.NotAllowed", for_role("COMMITTEE_ROLE"),
     ),
     "Subordinate_one.compensate": ((1, 1, [], NO_LEG), "Subordinate_one.NotMaster", him),
+    "Grid.derate": ((1, 1, True, 0), "Grid.NotOracle", him),
     "Subordinate_two.sell": ((1, 1, [], NO_LEG, NO_LEG), "Subordinate_two.NotMaster", him),
     "Book.approve": ((1, bytes(32)), "Book.NotAccount", of_node(1)),
     "Book.revokeNonce": ((1, 0), "Book.NotAccount", of_node(1)),
@@ -96,7 +98,7 @@ CLOSED: dict[str, tuple[tuple[Any, ...], str, Callable[[str], tuple[Any, ...]]]]
 }  # fmt: skip
 """What a stranger must not do: arguments, the refusal, and its values by the stranger's address."""
 
-PRIMARY_ONLY = {"Oracle.proposePrices", "Oracle.proposeReport"}
+PRIMARY_ONLY = {"Oracle.proposePrices", "Oracle.proposeReport", "Oracle.proposeHeadroom"}
 """Refused to strangers too, but by whoever is primary just then; see below."""
 
 OPEN: dict[str, tuple[str, str]] = {
@@ -131,6 +133,14 @@ OPEN: dict[str, tuple[str, str]] = {
     "Oracle.fixPrices": (
         "writes down what a quorum accepted",
         "test_fix_prices__never_accepted__is_refused",
+    ),
+    "Oracle.fixHeadroom": (
+        "writes down what a quorum accepted",
+        "test_fix__of_others_than_were_accepted__is_refused",
+    ),
+    "Oracle.object": (
+        "relays what seats have signed",
+        "test_object__changed_by_the_relayer__is_refused",
     ),
     "Oracle.query": (
         "asks at the caller's own cost, for a contract's callback",
@@ -201,6 +211,11 @@ def test_proposal__by_a_stranger__is_refused(world: World, function: str) -> Non
     if function == "Oracle.proposeReport":
         seat = schedule.report_primary(period, world.now(), 4)
         call = oracle.proposeReport(period, 1, [b""])
+    elif function == "Oracle.proposeHeadroom":
+        voting = Voting.on(world)
+        period = voting.opening()
+        seat = voting.primary(period)
+        call = voting.propose_call(period, [bytes(24)])
     else:
         period += 20
         seat = schedule.price_primary(period, world.now(), 4)

@@ -97,6 +97,8 @@ def created_with(world: World, seats: Sequence[str]) -> ContractConstructor:
     return factory(world, "Oracle").constructor(
         chain.read(oracle.schedule()),
         world.market.registry.address,
+        world.market.grid.address,
+        world.market.master.address,
         seats,
         chain.read(oracle.limits()),
         chain.read(oracle.benchmarkOf(1)),
@@ -123,6 +125,8 @@ def test_constructor__schedule_out_of_order__is_refused(world: World) -> None:
     call = factory(world, "Oracle").constructor(
         tuple(schedule),
         world.market.registry.address,
+        world.market.grid.address,
+        world.market.master.address,
         [seat.address for seat in world.seats],
         world.chain.read(oracle.limits()),
         world.chain.read(oracle.benchmarkOf(1)),

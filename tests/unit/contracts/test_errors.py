@@ -20,10 +20,12 @@ UNREACHABLE = {
     "InvalidShortString",
     "StringTooLong",
     "SafeERC20FailedOperation",
+    "FailedDeployment",
+    "InsufficientBalance",
 }
 """OpenZeppelin's, in the interfaces but out of reach: no caller is the zero address, names are
 short constants, times fit 48 bits, `permit` takes its signature in parts and uses the owner's own
-nonce, and the market's token fails with errors of its own."""
+nonce, the market's token fails with errors of its own, and a table is deployed without money."""
 
 
 def asserted() -> set[str]:

@@ -287,6 +287,8 @@ def test_constructor__contradicting_limits__are_refused(
     call = factory(world, "Oracle").constructor(
         world.chain.read(world.market.oracle.functions.schedule()),
         world.market.registry.address,
+        world.market.grid.address,
+        world.market.master.address,
         [seat.address for seat in world.seats],
         limits,
         (0,) * 8,
