@@ -12,6 +12,7 @@ from market.clearing.errors import (
     OrdersError,
     RuleError,
 )
+from market.clearing.explain import Explained, Why, explain
 from market.clearing.feeder import MAX_HEADROOM_WH, Feeder
 from market.clearing.orders import Band, Orders, Rule
 from market.clearing.pairwise import clear_pairwise
@@ -34,6 +35,7 @@ __all__ = [
     "Clearing",
     "ClearingError",
     "Cut",
+    "Explained",
     "Feeder",
     "FeederError",
     "InvalidClearing",
@@ -45,12 +47,14 @@ __all__ = [
     "Rule",
     "RuleError",
     "Totals",
+    "Why",
     "Zone",
     "check",
     "clear",
     "clear_pairwise",
     "clear_planned",
     "clear_uniform",
+    "explain",
     "totals",
 ]
 

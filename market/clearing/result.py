@@ -1,4 +1,4 @@
-"""What a clearing says, and what follows from it (docs/clearing.md, sections 4-7)."""
+"""What a clearing says, and what follows from it (docs/clearing.md, sections 4-8)."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
