@@ -7,12 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from market.auction import trading_band
 from market.clearing import Band, Clearing, Orders
 from market.grid import IntArray
 from market.prices import PeriodPrices
 from market.strategies import Battery, Situation, Step
 from oracle.meters.roster import Role
-from scripts.simulate.world import PERIOD_S, Energies, World, trading_band, within
+from scripts.simulate.world import PERIOD_S, Energies, World, within
 
 
 @dataclass(slots=True)

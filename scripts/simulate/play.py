@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from market.auction import Auction, trading_band
 from market.bill import Settlement
 from market.clearing import (
     MAX_HEADROOM_WH,
@@ -15,8 +16,6 @@ from market.clearing import (
     Orders,
     Rule,
     Totals,
-    check,
-    clear,
     totals,
 )
 from market.clearing.orders import eligible
@@ -27,7 +26,7 @@ from market.prices import PeriodPrices
 from market.strategies import Battery
 from scripts.simulate.book import NOTHING, Fill, book, fills, otherwise_uyuan_per_kwh
 from scripts.simulate.delivery import Move, moves, net_wh, physical, settled
-from scripts.simulate.world import World, trading_band
+from scripts.simulate.world import World
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,22 +135,12 @@ class Play:
         """
         world = self._world
         prices, forecast = world.prices(row), world.forecast(row)
-        band = trading_band(prices)
         orders = book(world, row, forecast, self._batteries)
-        planned = prices.planned_uyuan_per_kwh if self._rule is Rule.PLANNED else None
 
         def attempt(feeder: Feeder) -> _Attempt:
-            clearing = clear(
-                self._rule, orders, band=band, feeder=feeder, planned_uyuan_per_kwh=planned
-            )
-            check(
-                self._rule,
-                orders,
-                clearing,
-                band=band,
-                feeder=feeder,
-                planned_uyuan_per_kwh=planned,
-            )
+            auction = Auction.of(self._rule, orders, prices, feeder)
+            clearing = auction.clear()
+            auction.check(clearing)
             filled = fills(clearing, orders)
             how = moves(world, forecast, filled, self._batteries, clearing, feeder)
             expected = physical(world, forecast, how)
@@ -160,7 +149,7 @@ class Play:
             return _Attempt(clearing, feeder, filled, how, found)
 
         last, derates = self._regame(attempt, world.headroom(forecast))
-        at = eligible(orders, band)
+        at = eligible(orders, trading_band(prices))
         gamma = otherwise_uyuan_per_kwh(world, orders, prices)
         beta = world.scenario.wires.line_uyuan_per_kwh
         read = world.actual(row)

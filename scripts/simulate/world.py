@@ -246,11 +246,6 @@ class World:
         return Silent(scope)
 
 
-def trading_band(prices: PeriodPrices) -> Band:
-    """Return the prices at which a period may trade, where no other bound is set."""
-    return Band(prices.selling_uyuan_per_kwh, prices.compensation_uyuan_per_kwh)
-
-
 def within(band: Band, percent: int) -> int:
     """Return the price so many percent of the way through a band, uyuan/kWh."""
     width = band.high_uyuan_per_kwh - band.low_uyuan_per_kwh
