@@ -3,8 +3,9 @@ pragma solidity ^0.8.28;
 
 import {ISubordinate_one} from "./interfaces/ISubordinates.sol";
 import {Legs} from "./libraries/Legs.sol";
+import {Packed} from "./libraries/Packed.sol";
 import {ShareLog} from "./libraries/ShareLog.sol";
-import {Deviation} from "./types/Deviation.sol";
+import {Deviation, deviationAt} from "./types/Deviation.sol";
 import {RESERVE} from "./types/Options.sol";
 import {Leg} from "./types/Types.sol";
 
@@ -21,50 +22,52 @@ contract Subordinate_one is ISubordinate_one {
     }
 
     /// @inheritdoc ISubordinate_one
-    function count(Deviation[] calldata nodes) external pure returns (uint256 demandWh, uint256 supplyWh) {
-        for (uint256 i; i < nodes.length; ++i) {
-            unchecked {
-                demandWh += nodes[i].shortWh(); // sums of 40-bit energies
-                supplyWh += _reserveWh(nodes[i]);
+    function count(bytes calldata nodes) external pure returns (uint256 demandWh, uint256 supplyWh) {
+        unchecked {
+            // Sums of 40-bit energies.
+            for (uint256 i; i < nodes.length; i += Packed.WORD) {
+                Deviation d = deviationAt(nodes, i);
+                demandWh += d.shortWh();
+                supplyWh += _reserveWh(d);
             }
         }
     }
 
     /// @inheritdoc ISubordinate_one
-    function serve(Deviation[] calldata nodes, Leg calldata leg)
+    function serve(bytes calldata nodes, Leg calldata leg)
         external
         pure
-        returns (Deviation[] memory left, Leg memory next)
+        returns (bytes memory shares, Leg memory next)
     {
-        (left, next,) = _serve(nodes, leg);
+        return _serve(nodes, leg);
     }
 
     /// @inheritdoc ISubordinate_one
-    function compensate(uint32 period, uint16 version, Deviation[] calldata nodes, Leg calldata leg)
+    function compensate(uint32 period, uint16 version, bytes calldata nodes, Leg calldata leg)
         external
-        returns (Deviation[] memory left, Leg memory next)
+        returns (bytes memory shares, Leg memory next)
     {
         if (msg.sender != MASTER) revert NotMaster(msg.sender);
-        bytes memory shares;
-        (left, next, shares) = _serve(nodes, leg);
+        (shares, next) = _serve(nodes, leg);
         if (shares.length != 0) emit Compensated(period, version, shares);
     }
 
-    function _serve(Deviation[] calldata nodes, Leg memory leg)
-        private
-        pure
-        returns (Deviation[] memory left, Leg memory next, bytes memory shares)
-    {
-        (left, next) = (nodes, leg);
-        if (leg.tradedWh() == 0) return (left, next, shares);
-        shares = ShareLog.open(nodes.length);
-        for (uint256 i; i < left.length; ++i) {
-            Deviation d = left[i];
-            uint256 bought = next.serveDemand(d.shortWh());
-            uint256 sold = next.serveSupply(_reserveWh(d));
-            if (bought | sold == 0) continue;
-            shares.add(d.node(), sold != 0, bought | sold); // a node is short or over, never both
-            left[i] = d.lessShort(bought).lessSurplus(sold);
+    /// @dev A node is short or over, never both.
+    function _serve(bytes calldata nodes, Leg memory leg) private pure returns (bytes memory shares, Leg memory next) {
+        next = leg;
+        if (leg.tradedWh() == 0) return (shares, next);
+        shares = ShareLog.open(nodes.length / Packed.WORD);
+        unchecked {
+            for (uint256 i; i < nodes.length; i += Packed.WORD) {
+                Deviation d = deviationAt(nodes, i);
+                uint256 shortWh = d.shortWh();
+                if (shortWh != 0) {
+                    shares.add(d.node(), false, next.serveDemand(shortWh));
+                } else {
+                    uint256 reserveWh = _reserveWh(d);
+                    if (reserveWh != 0) shares.add(d.node(), true, next.serveSupply(reserveWh));
+                }
+            }
         }
     }
 

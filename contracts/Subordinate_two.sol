@@ -3,8 +3,9 @@ pragma solidity ^0.8.28;
 
 import {ISubordinate_two} from "./interfaces/ISubordinates.sol";
 import {Legs} from "./libraries/Legs.sol";
+import {Packed} from "./libraries/Packed.sol";
 import {ShareLog} from "./libraries/ShareLog.sol";
-import {Deviation} from "./types/Deviation.sol";
+import {Deviation, deviationAt} from "./types/Deviation.sol";
 import {OFFER} from "./types/Options.sol";
 import {Leg} from "./types/Types.sol";
 
@@ -14,16 +15,6 @@ contract Subordinate_two is ISubordinate_two {
     using Legs for Leg;
     using ShareLog for bytes;
 
-    /// Both legs of a call with their logs, together in memory.
-    struct Served {
-        Deviation[] afterSelling;
-        Deviation[] left;
-        Leg selling;
-        Leg local;
-        bytes sold;
-        bytes balanced;
-    }
-
     address private immutable MASTER;
 
     constructor(address master) {
@@ -31,88 +22,71 @@ contract Subordinate_two is ISubordinate_two {
     }
 
     /// @inheritdoc ISubordinate_two
-    function count(Deviation[] calldata nodes) external pure returns (uint256 demandWh, uint256 supplyWh) {
-        for (uint256 i; i < nodes.length; ++i) {
-            unchecked {
-                demandWh += nodes[i].takeableWh(); // sums of 40-bit energies
-                supplyWh += _offeredWh(nodes[i]);
+    function count(bytes calldata nodes) external pure returns (uint256 demandWh, uint256 supplyWh) {
+        unchecked {
+            // Sums of 40-bit energies.
+            for (uint256 i; i < nodes.length; i += Packed.WORD) {
+                Deviation d = deviationAt(nodes, i);
+                demandWh += d.takeableWh();
+                supplyWh += _offeredWh(d);
             }
         }
     }
 
     /// @inheritdoc ISubordinate_two
-    function serve(Deviation[] calldata nodes, Leg calldata selling, Leg calldata local)
+    function serve(bytes calldata nodes, Leg calldata selling, Leg calldata local)
         external
         pure
-        returns (Deviation[] memory afterSelling, Deviation[] memory left, Leg memory nextSelling, Leg memory nextLocal)
+        returns (bytes memory sold, bytes memory balanced, Leg memory nextSelling, Leg memory nextLocal)
     {
-        Served memory s = _serve(nodes, selling, local);
-        return (s.afterSelling, s.left, s.selling, s.local);
+        return _serve(nodes, selling, local);
     }
 
     /// @inheritdoc ISubordinate_two
-    function sell(
-        uint32 period,
-        uint16 version,
-        Deviation[] calldata nodes,
-        Leg calldata selling,
-        Leg calldata local
-    )
+    function sell(uint32 period, uint16 version, bytes calldata nodes, Leg calldata selling, Leg calldata local)
         external
-        returns (Deviation[] memory afterSelling, Deviation[] memory left, Leg memory nextSelling, Leg memory nextLocal)
+        returns (bytes memory sold, bytes memory balanced, Leg memory nextSelling, Leg memory nextLocal)
     {
         if (msg.sender != MASTER) revert NotMaster(msg.sender);
-        Served memory s = _serve(nodes, selling, local);
-        if (s.sold.length != 0) emit Sold(period, version, s.sold);
-        if (s.balanced.length != 0) emit Balanced(period, version, s.balanced);
-        return (s.afterSelling, s.left, s.selling, s.local);
+        (sold, balanced, nextSelling, nextLocal) = _serve(nodes, selling, local);
+        if (sold.length != 0) emit Sold(period, version, sold);
+        if (balanced.length != 0) emit Balanced(period, version, balanced);
     }
 
-    function _serve(Deviation[] calldata nodes, Leg memory selling, Leg memory local)
+    /// @dev Serves nodes at the selling price and with what is left in the local balance, moving both legs on. A node has
+    /// demand or surplus, never both.
+    function _serve(bytes calldata nodes, Leg memory selling, Leg memory local)
         private
         pure
-        returns (Served memory s)
+        returns (bytes memory sold, bytes memory balanced, Leg memory, Leg memory)
     {
-        (s.afterSelling, s.sold) = _sell(nodes, selling);
-        (s.left, s.balanced) = _balance(s.afterSelling, local);
-        (s.selling, s.local) = (selling, local);
-    }
-
-    /// @dev Serves nodes at the selling price, moving the leg on. A node has demand or surplus, never both.
-    function _sell(Deviation[] calldata nodes, Leg memory leg)
-        private
-        pure
-        returns (Deviation[] memory left, bytes memory shares)
-    {
-        left = nodes;
-        if (leg.tradedWh() == 0) return (left, shares);
-        shares = ShareLog.open(nodes.length);
-        for (uint256 i; i < left.length; ++i) {
-            Deviation d = left[i];
-            uint256 bought = leg.serveDemand(d.takeableWh());
-            uint256 sold = leg.serveSupply(_offeredWh(d));
-            if (bought | sold == 0) continue;
-            shares.add(d.node(), sold != 0, bought | sold);
-            left[i] = d.lessExtra(bought).lessSurplus(sold);
+        (bool sells, bool balances) = (selling.tradedWh() != 0, local.tradedWh() != 0);
+        if (sells) sold = ShareLog.open(nodes.length / Packed.WORD);
+        if (balances) balanced = ShareLog.open(nodes.length / Packed.WORD);
+        unchecked {
+            for (uint256 i; i < nodes.length; i += Packed.WORD) {
+                Deviation d = deviationAt(nodes, i);
+                uint256 restWh = d.demandWh();
+                if (restWh != 0) {
+                    if (sells) {
+                        uint256 boughtWh = selling.serveDemand(d.takeableWh());
+                        sold.add(d.node(), false, boughtWh);
+                        restWh -= boughtWh; // what is takeable is part of the demand
+                    }
+                    if (balances) balanced.add(d.node(), false, local.serveDemand(restWh));
+                    continue;
+                }
+                restWh = d.surplusWh();
+                if (restWh == 0) continue;
+                if (sells) {
+                    uint256 soldWh = selling.serveSupply(_offeredWh(d));
+                    sold.add(d.node(), true, soldWh);
+                    restWh -= soldWh; // what is offered is the surplus or nothing
+                }
+                if (balances) balanced.add(d.node(), true, local.serveSupply(restWh));
+            }
         }
-    }
-
-    /// @dev Serves nodes in the local balance, moving the leg on. A node has demand or surplus, never both.
-    function _balance(Deviation[] memory nodes, Leg memory leg)
-        private
-        pure
-        returns (Deviation[] memory left, bytes memory shares)
-    {
-        if (leg.tradedWh() == 0) return (nodes, shares);
-        left = new Deviation[](nodes.length);
-        shares = ShareLog.open(nodes.length);
-        for (uint256 i; i < nodes.length; ++i) {
-            Deviation d = nodes[i];
-            uint256 bought = leg.serveDemand(d.demandWh());
-            uint256 sold = leg.serveSupply(d.surplusWh());
-            shares.add(d.node(), sold != 0, bought | sold);
-            left[i] = d.lessDemand(bought).lessSurplus(sold);
-        }
+        return (sold, balanced, selling, local);
     }
 
     function _offeredWh(Deviation d) private pure returns (uint256) {

@@ -7,7 +7,7 @@ import {IMaster} from "./interfaces/IMaster.sol";
 import {IRegistry, TREASURY_ROLE} from "./interfaces/IRegistry.sol";
 import {IVault} from "./interfaces/IVault.sol";
 import {Funds, FundsFields} from "./types/Funds.sol";
-import {Transfer} from "./types/Transfer.sol";
+import {Transfer, TransferFields, transferAt} from "./types/Transfer.sol";
 
 /// @title The only room that holds and moves money
 /// @notice Documented in `IVault`.
@@ -135,14 +135,19 @@ contract Vault is IVault {
     }
 
     /// @inheritdoc IVault
-    function settle(uint32 period, Transfer[] calldata transfers, bool last) external {
+    function settle(uint32 period, bytes calldata transfers, bool last) external {
         if (msg.sender != address(MASTER)) revert NotMaster(msg.sender);
         Purse memory purse = Purse({transit: _transit[period], gridFree: _funds[GRID].freeUyuan()});
-        for (uint256 i; i < transfers.length; ++i) {
-            if (transfers[i].netUyuan() < 0) _move(period, transfers[i], purse);
-        }
-        for (uint256 i; i < transfers.length; ++i) {
-            if (transfers[i].netUyuan() >= 0) _move(period, transfers[i], purse);
+        unchecked {
+            // Offsets stay below the length and one record.
+            for (uint256 i; i < transfers.length; i += TransferFields.RECORD) {
+                Transfer t = transferAt(transfers, i);
+                if (t.netUyuan() < 0 && !_debit(t, purse)) _move(period, t, purse);
+            }
+            for (uint256 i; i < transfers.length; i += TransferFields.RECORD) {
+                Transfer t = transferAt(transfers, i);
+                if (t.netUyuan() >= 0 && !_credit(t, purse)) _move(period, t, purse);
+            }
         }
         if (last) (purse.transit, purse.gridFree) = (0, purse.gridFree + _fundClaims(purse.transit));
         _transit[period] = purse.transit;
@@ -209,7 +214,38 @@ contract Vault is IVault {
         bit = funds.bitOf(period);
     }
 
-    /// @dev Settles one node against the purse.
+    /// @dev Takes what a node pays from its free balance, the common case; does nothing if there is debt, or would be, or
+    /// something is held.
+    function _debit(Transfer t, Purse memory purse) private returns (bool done) {
+        unchecked {
+            uint256 due = uint256(-t.netUyuan());
+            uint256 released = t.releaseUyuan();
+            Funds funds = _funds[t.node()];
+            (uint256 free, uint256 locked) = (funds.freeUyuan() + released, funds.lockedUyuan());
+            if (!t.isPlain() || funds.hasDebt() || released > locked || due > free) return false;
+            _funds[t.node()] = funds.withAmounts(free - due, locked - released, false);
+            purse.transit += due; // part of the supply
+            return true;
+        }
+    }
+
+    /// @dev Gives a node what it gains, the common case; does nothing if there is debt, the purse is too small, or something
+    /// is held.
+    function _credit(Transfer t, Purse memory purse) private returns (bool done) {
+        unchecked {
+            uint256 credit = uint256(t.netUyuan());
+            uint256 released = t.releaseUyuan();
+            Funds funds = _funds[t.node()];
+            uint256 locked = funds.lockedUyuan();
+            if (!t.isPlain() || funds.hasDebt() || released > locked || credit > purse.transit + purse.gridFree) {
+                return false;
+            }
+            _funds[t.node()] = funds.withAmounts(funds.freeUyuan() + released + _pay(purse, credit), locked - released, false);
+            return true;
+        }
+    }
+
+    /// @dev Settles one node against the purse, whatever the case.
     function _move(uint32 period, Transfer transfer, Purse memory purse) private {
         uint32 node = transfer.node();
         int256 net = transfer.netUyuan();

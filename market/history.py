@@ -6,7 +6,13 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from market.deployment import Market
-from market.packing import decode_positions, decode_readings, root_of
+from market.packing import (
+    TRANSFER_BYTES,
+    decode_positions,
+    decode_readings,
+    root_of,
+    split_records,
+)
 from market.prices import PeriodPrices
 from market.types import MeterReading, Position
 
@@ -49,7 +55,7 @@ class PeriodState:
 
 @dataclass(frozen=True, slots=True)
 class Moved:
-    """What the vault moved for a node, unpacked from its event's word.
+    """What the vault moved for a node, unpacked from its event's bytes.
 
     Attributes:
         node: The node.
@@ -62,17 +68,11 @@ class Moved:
     release_uyuan: int
 
     @classmethod
-    def unpack(cls, word: int) -> Moved:
-        """Read a `Transfer` word: node, two flags, release 64, net 112 signed."""
-        net = word & ((1 << _NET_BITS) - 1)
-        if net >> (_NET_BITS - 1):
-            net -= 1 << _NET_BITS
-        release = (word >> _NET_BITS) & ((1 << _RELEASE_BITS) - 1)
-        return cls((word >> 192) & 0xFFFFFFFF, net, release)
+    def unpack(cls, record: bytes) -> Moved:
+        """Read a `Transfer` record: node 4, flags 1, release 8, net 9 signed."""
+        node, release = int.from_bytes(record[:4], "big"), int.from_bytes(record[5:13], "big")
+        return cls(node, int.from_bytes(record[13:22], "big", signed=True), release)
 
-
-_NET_BITS = 112
-_RELEASE_BITS = 64
 
 Job = tuple[Any, ...]
 """A settlement under way, as the contract's `Job` struct."""
@@ -200,7 +200,11 @@ class History:
     def moved(self, period: int) -> list[Moved]:
         """Return what the vault has moved for a period, version after version."""
         events = self._events(self._market.vault, "Settled", period)
-        return [Moved.unpack(word) for event in events for word in event["args"]["transfers"]]
+        return [
+            Moved.unpack(record)
+            for event in events
+            for record in split_records(event["args"]["transfers"], TRANSFER_BYTES)
+        ]
 
     def _events(self, contract: Any, name: str, period: int) -> list[Any]:  # noqa: ANN401
         first = self._market.deployment.deployment_block

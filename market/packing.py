@@ -21,6 +21,7 @@ from market.types import MeterReading, Options, Position, Quality
 
 POSITION_BYTES = 38
 READING_BYTES = 12
+TRANSFER_BYTES = 22
 BUCKET_BITS = 8
 BUCKET_NODES = 1 << BUCKET_BITS
 EMPTY_ROOT = bytes(32)
@@ -222,6 +223,11 @@ def fold_root(root: bytes, bucket_bytes: bytes) -> bytes:
     if len(root) != 32:
         raise PackingError(f"a root has 32 bytes, this one has {len(root)}")
     return keccak(root + keccak(bucket_bytes))
+
+
+def split_records(data: bytes, size: int) -> list[bytes]:
+    """Cut bytes into the records they consist of."""
+    return [data[at : at + size] for at in range(0, len(data), size)]
 
 
 def root_of(buckets: Iterable[bytes]) -> bytes:

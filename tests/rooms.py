@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -23,9 +23,11 @@ from market.keeper import ALL_NODES
 from market.packing import (
     POSITION_BYTES,
     READING_BYTES,
+    TRANSFER_BYTES,
     pack_positions,
     pack_readings,
     root_of,
+    split_records,
 )
 from market.prices import PeriodPrices
 from market.schedule import Schedule
@@ -47,7 +49,6 @@ PERIOD = 2
 
 _JOB_WORDS = 42
 _BUCKETS = "(bytes32[],bytes32[],bytes32[])", "(bytes,bytes,bytes)[]"
-_NET_BITS = 112
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ class Balance:
 
 @dataclass(frozen=True)
 class Moved:
-    """A word of the vault's `Settled`: a transfer, and whether money was held before."""
+    """A record of the vault's `Settled`: a transfer, and whether money was held before."""
 
     transfer: Transfer
     was_held: bool
@@ -258,28 +259,33 @@ def new_rooms() -> Iterator[Rooms]:
         yield Rooms(anvil.url)
 
 
-def transfer_word(moved: Moved) -> int:
-    """Return the word the master hands the vault for a transfer."""
-    t = moved.transfer
-    flags = moved.was_held << 184 | t.flagged << 176
-    net: int = t.net_uyuan % 2**_NET_BITS
-    return t.node << 192 | flags | t.release_uyuan << _NET_BITS | net
-
-
-def moved_of(word: int) -> Moved:
-    """Read a word of the vault's `Settled`."""
-    net = word % 2**_NET_BITS
-    moved = Moved(
-        Transfer(
-            node=word >> 192,
-            net_uyuan=net - (net >> (_NET_BITS - 1) << _NET_BITS),
-            release_uyuan=(word >> _NET_BITS) % 2**64,
-            flagged=bool(word >> 176 & 1),
-        ),
-        was_held=bool(word >> 184 & 1),
+def pack_transfers(moves: Iterable[Moved]) -> bytes:
+    """Return the records the master hands the vault for transfers."""
+    return b"".join(
+        moved.transfer.node.to_bytes(4, "big")
+        + (moved.transfer.flagged | moved.was_held << 1).to_bytes(1, "big")
+        + moved.transfer.release_uyuan.to_bytes(8, "big")
+        + moved.transfer.net_uyuan.to_bytes(9, "big", signed=True)
+        for moved in moves
     )
-    assert transfer_word(moved) == word
-    return moved
+
+
+def unpack_transfers(records: bytes) -> tuple[Moved, ...]:
+    """Read the records of the vault's `Settled`."""
+    moves = tuple(
+        Moved(
+            Transfer(
+                node=int.from_bytes(record[:4], "big"),
+                net_uyuan=int.from_bytes(record[13:], "big", signed=True),
+                release_uyuan=int.from_bytes(record[5:13], "big"),
+                flagged=bool(record[4] & 1),
+            ),
+            was_held=bool(record[4] & 2),
+        )
+        for record in split_records(records, TRANSFER_BYTES)
+    )
+    assert pack_transfers(moves) == records
+    return moves
 
 
 def _topic(contract: str, event: str) -> str:
@@ -307,7 +313,7 @@ def _event(log: dict[str, Any]) -> Event:
     if topic == _CONTINUED:
         return Continued(data)
     if topic == _SETTLED:
-        return tuple(moved_of(word) for word in decode(["uint256[]"], data)[0])
+        return unpack_transfers(decode(["bytes"], data)[0])
     version = int(log["topics"][2], 16)
     if topic == _PERIOD_SETTLED:
         final, *lines = decode(["bool", *["uint256"] * 8, "int256"], data)

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity ^0.8.28;
 
-import {Transfer} from "../types/Transfer.sol";
-
 /// @title The only room that holds and moves money
 /// @notice Keeps every node's balance; node 0 is the grid company. Only a deposit or a withdrawal changes the sum of all
 /// balances; locking and settling move money inside (SPEC section 7). All amounts in micro-yuan.
@@ -31,8 +29,8 @@ interface IVault {
     event Deposited(uint32 indexed node, address indexed from, uint256 amountUyuan);
     /// @notice Tokens went out to a node's account.
     event Withdrawn(uint32 indexed node, address indexed to, uint256 amountUyuan);
-    /// @notice A settlement moved money; each word is a `Transfer`.
-    event Settled(uint32 indexed period, Transfer[] transfers);
+    /// @notice A settlement moved money; `transfers` packs a 22-byte `Transfer` for every node.
+    event Settled(uint32 indexed period, bytes transfers);
     /// @notice A node could not pay; it owes the grid company this much more.
     event DebtIncurred(uint32 indexed node, uint256 amountUyuan);
     /// @notice A node paid off part of its debt.
@@ -91,9 +89,9 @@ interface IVault {
     /// @notice Moves the money of a settlement, debits before credits. Never reverts for lack of money. Only the `Master`.
     /// @dev Credits are paid from what the settlement's debits brought in, kept apart until it ends, then by the grid company.
     /// @param period The period settled.
-    /// @param transfers What moves; a settlement may need several calls.
+    /// @param transfers What moves, 22-byte `Transfer`s; a settlement may need several calls.
     /// @param last Whether this is the settlement's last call, after which what is left funds open claims.
-    function settle(uint32 period, Transfer[] calldata transfers, bool last) external;
+    function settle(uint32 period, bytes calldata transfers, bool last) external;
 
     /// @notice A node's balance.
     function accountOf(uint32 node) external view returns (Account memory);

@@ -7,12 +7,26 @@ import {Plan} from "../types/Plan.sol";
 import {Reading} from "../types/Reading.sol";
 import {Prices} from "../types/Types.sol";
 import {Amounts} from "./Amounts.sol";
+import {ShareLog, Shares} from "./ShareLog.sol";
+
+/// What the slaves made of some nodes, in ascending order.
+/// @param left The nodes' deviations, a word each, as compensation left them.
+/// @param compensated Shares of leg 1.
+/// @param sold Shares of leg 2.
+/// @param balanced Shares of leg 3.
+struct Course {
+    bytes left;
+    Shares compensated;
+    Shares sold;
+    Shares balanced;
+}
 
 /// @notice The arithmetic of SPEC section 6 for one node: its deviation from the plan and what it pays.
 /// @dev Unchecked throughout: energies are below 2^41 Wh, prices below 2^32, so no product or sum comes near 2^256, and
 /// every subtraction is of the smaller from the larger, as the comparison before it or its comment says.
 library Settlement {
     using Amounts for uint256;
+    using ShareLog for Shares;
 
     /// The part of its purchase, one in so many, that a node may take beyond it at the selling price (tau = 20 %).
     uint256 private constant TAKE_PART = 5;
@@ -49,34 +63,38 @@ library Settlement {
 
     /// @notice What a node gains from a settlement, micro-yuan; negative if it pays.
     /// @param p The node's plan.
-    /// @param d Its deviation.
-    /// @param left1 What compensation left of it.
-    /// @param left2 What selling left of that.
-    /// @param left3 What the local balance left of that: the grid company's part.
+    /// @param left Its deviation as compensation left it.
+    /// @param course The shares of all nodes; moves on behind this node's.
     /// @param prices The period's prices.
     /// @return gain What it gains.
     /// @return feeNyuan The network fee in it, before rounding, nano-yuan.
-    function net(Plan p, Deviation d, Deviation left1, Deviation left2, Deviation left3, Prices memory prices)
+    /// @return importedWh What the node bought from the grid company.
+    /// @return exportedWh What the node sold to the grid company.
+    function net(Plan p, Deviation left, Course memory course, Prices memory prices)
         internal
         pure
-        returns (int256 gain, uint256 feeNyuan)
+        returns (int256 gain, uint256 feeNyuan, uint256 importedWh, uint256 exportedWh)
     {
         unchecked {
+            uint256 node = left.node();
             uint256 gets = p.receiveNyuan().down();
-            uint256 pays = p.payNyuan().up();
-            feeNyuan = prices.fee * (p.boughtWh() + d.extraWh());
-            if (feeNyuan != 0) pays += feeNyuan.up();
-            // What is left never exceeds what was there, and a node has demand or surplus, never both.
-            uint256 demand = d.demandWh();
-            if (demand != 0) {
-                (uint256 rest1, uint256 rest2, uint256 rest3) = (left1.demandWh(), left2.demandWh(), left3.demandWh());
-                pays += ((demand - rest1) * prices.compensation).up() + ((rest1 - rest2) * prices.selling).up()
-                    + ((rest2 - rest3) * prices.compensation).up() + (rest3 * prices.retail).up();
-            } else if (d.surplusWh() != 0) {
-                (uint256 rest1, uint256 rest2, uint256 rest3) = (left1.surplusWh(), left2.surplusWh(), left3.surplusWh());
-                gets += ((d.surplusWh() - rest1) * prices.compensation).down()
-                    + ((rest1 - rest2) * prices.selling).down() + ((rest2 - rest3) * prices.selling).down()
-                    + (rest3 * prices.feedIn).down();
+            feeNyuan = prices.fee * (p.boughtWh() + left.extraWh());
+            uint256 pays = p.payNyuan().up() + feeNyuan.up();
+            (uint256 bought, uint256 sold) = course.compensated.next(node);
+            pays += (bought * prices.compensation).up();
+            gets += (sold * prices.compensation).down();
+            (importedWh, exportedWh) = (left.demandWh(), left.surplusWh());
+            if (importedWh | exportedWh != 0) {
+                (bought, sold) = course.sold.next(node);
+                pays += (bought * prices.selling).up();
+                gets += (sold * prices.selling).down();
+                (importedWh, exportedWh) = (importedWh - bought, exportedWh - sold);
+                (bought, sold) = course.balanced.next(node);
+                pays += (bought * prices.compensation).up();
+                gets += (sold * prices.selling).down();
+                (importedWh, exportedWh) = (importedWh - bought, exportedWh - sold);
+                pays += (importedWh * prices.retail).up();
+                gets += (exportedWh * prices.feedIn).down();
             }
             gain = int256(gets) - int256(pays); // both below 2^67
         }

@@ -1,27 +1,44 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity ^0.8.28;
 
-/// @notice Collects the shares of a leg for its event: node 4 bytes, whether it supplied 1, energy 6 (Wh).
+import {Packed} from "./Packed.sol";
+
+/// A log of shares and how far it was read.
+struct Shares {
+    bytes log;
+    uint256 offset;
+}
+
+/// @notice The shares of a leg, as events carry them: node 4 bytes, whether it supplied 1, energy 6 (Wh), ascending.
 /// @dev A shortage and extra demand of 40 bits each add up to 41.
 library ShareLog {
+    using Packed for bytes;
+
     uint256 private constant RECORD = 11;
 
     /// @notice An empty log with room for `most` records.
-    function open(uint256 most) internal pure returns (bytes memory log) {
-        log = new bytes(most * RECORD + 32);
-        assembly ("memory-safe") {
-            mstore(log, 0)
-        }
+    function open(uint256 most) internal pure returns (bytes memory) {
+        return Packed.log(most * RECORD);
     }
 
     /// @notice Adds a record; nothing for a share of zero. There must be room left.
     function add(bytes memory log, uint256 node, bool supplied, uint256 energyWh) internal pure {
         if (energyWh == 0) return;
-        uint256 word = (node << 224) | (supplied ? uint256(1) << 216 : 0) | (energyWh << 168);
-        assembly ("memory-safe") {
-            let length := mload(log)
-            mstore(add(add(log, 0x20), length), word)
-            mstore(log, add(length, RECORD))
+        log.append((node << 224) | (supplied ? uint256(1) << 216 : 0) | (energyWh << 168), RECORD);
+    }
+
+    /// @notice What a node bought or sold, Wh, at most one of them; zero if the next share is another node's.
+    /// @param s The shares. Nodes must be asked for in ascending order, leaving out none that has a share.
+    /// @param node The node.
+    function next(Shares memory s, uint256 node) internal pure returns (uint256 boughtWh, uint256 soldWh) {
+        uint256 offset = s.offset;
+        if (offset >= s.log.length) return (0, 0);
+        uint256 record = s.log.word(offset);
+        if (record >> 224 != node) return (0, 0);
+        unchecked {
+            s.offset = offset + RECORD; // at most the length
         }
+        uint256 energyWh = uint48(record >> 168);
+        return uint8(record >> 216) != 0 ? (uint256(0), energyWh) : (energyWh, uint256(0));
     }
 }

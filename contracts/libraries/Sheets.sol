@@ -1,72 +1,77 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity ^0.8.28;
 
-import {Bucket} from "../interfaces/IMaster.sol";
+import {Basis, Bucket} from "../interfaces/IMaster.sol";
+import {Deviation} from "../types/Deviation.sol";
 import {Plan, PlanFields} from "../types/Plan.sol";
 import {Reading, ReadingFields} from "../types/Reading.sol";
+import {Packed} from "./Packed.sol";
 import {Records} from "./Records.sol";
+import {Settlement} from "./Settlement.sol";
 
-/// Everything a settlement knows of some nodes, in ascending order, a column each.
-/// @param nodes The nodes; its length is the sheet's, the other columns may be longer.
-/// @param plans Their positions.
+/// Everything a settlement knows of some nodes, in ascending order, a column each and a word a row.
+/// @param plans Their `Plan`s.
 /// @param locksUyuan Funds locked behind the positions, micro-yuan.
-/// @param was Their readings in the earlier report.
-/// @param now_ Their readings in the present report.
+/// @param was Their `Deviation`s by the earlier report; no rows if there is none.
+/// @param now_ Their `Deviation`s by the present report.
 struct Sheet {
-    uint256[] nodes;
-    Plan[] plans;
-    uint256[] locksUyuan;
-    Reading[] was;
-    Reading[] now_;
+    bytes plans;
+    bytes locksUyuan;
+    bytes was;
+    bytes now_;
 }
 
 /// @notice Merges the packed positions and readings of buckets into one sheet.
-/// @dev The bytes have been checked against their hashes, so they are well formed.
 library Sheets {
+    using Packed for bytes;
+
     uint256 private constant BUCKET = 256;
 
     /// @notice The nodes of consecutive buckets.
     /// @param first Number of the first bucket.
     /// @param buckets Their bytes.
     /// @param isVoid Whether the period is void, so that its positions keep nothing but options and lock.
-    function read(uint256 first, Bucket[] calldata buckets, bool isVoid) internal pure returns (Sheet memory sheet) {
+    /// @param was What the period was settled on before.
+    /// @param now_ What it is settled on now.
+    function read(uint256 first, Bucket[] calldata buckets, bool isVoid, Basis memory was, Basis memory now_)
+        internal
+        pure
+        returns (Sheet memory sheet)
+    {
         uint256 most;
         for (uint256 b; b < buckets.length; ++b) {
             most += _mostNodes(buckets[b]);
         }
-        sheet.nodes = new uint256[](most);
-        sheet.plans = new Plan[](most);
-        sheet.locksUyuan = new uint256[](most);
-        sheet.was = new Reading[](most);
-        sheet.now_ = new Reading[](most);
-        uint256 count;
+        sheet.plans = Packed.zeros(most);
+        sheet.locksUyuan = Packed.zeros(most);
+        if (was.exists) sheet.was = Packed.zeros(most);
+        sheet.now_ = Packed.zeros(most);
+        uint256 end;
         for (uint256 b; b < buckets.length; ++b) {
-            count = _merge(sheet, count, (first + b) * BUCKET, buckets[b], isVoid);
+            end = _merge(sheet, end, (first + b) * BUCKET, buckets[b], isVoid, was, now_);
         }
-        _shorten(sheet, count);
+        _keep(sheet, 0, end);
+    }
+
+    /// @notice How many nodes the sheet has.
+    function rows(Sheet memory sheet) internal pure returns (uint256) {
+        return sheet.now_.length / Packed.WORD;
     }
 
     /// @notice Keeps `most` rows from one on, and tells whether rows behind them were cut off.
     function cut(Sheet memory sheet, uint256 from, uint256 most) internal pure returns (bool more) {
-        uint256 count = sheet.nodes.length - from;
+        uint256 count = rows(sheet) - from;
         if (from == 0 && count <= most) return false;
         more = count > most;
         if (more) count = most;
-        for (uint256 row; row < count; ++row) {
-            sheet.nodes[row] = sheet.nodes[from + row];
-            sheet.plans[row] = sheet.plans[from + row];
-            sheet.locksUyuan[row] = sheet.locksUyuan[from + row];
-            sheet.was[row] = sheet.was[from + row];
-            sheet.now_[row] = sheet.now_[from + row];
-        }
-        _shorten(sheet, count);
+        _keep(sheet, from * Packed.WORD, count * Packed.WORD);
     }
 
-    function _shorten(Sheet memory sheet, uint256 count) private pure {
-        uint256[] memory nodes = sheet.nodes;
-        assembly ("memory-safe") {
-            mstore(nodes, count) // only ever shortens the column
-        }
+    function _keep(Sheet memory sheet, uint256 offset, uint256 length) private pure {
+        sheet.plans.keep(offset, length);
+        sheet.locksUyuan.keep(offset, length);
+        if (sheet.was.length != 0) sheet.was.keep(offset, length);
+        sheet.now_.keep(offset, length);
     }
 
     function _mostNodes(Bucket calldata bucket) private pure returns (uint256 most) {
@@ -75,36 +80,53 @@ library Sheets {
         if (most > BUCKET) most = BUCKET;
     }
 
-    /// @dev Walks the three record lists of a bucket side by side and appends their union from row `row` on.
-    function _merge(Sheet memory sheet, uint256 row, uint256 base, Bucket calldata bucket, bool isVoid)
-        private
-        pure
-        returns (uint256 next)
-    {
-        (uint256 atPlan, uint256 atWas, uint256 atNow) = (0, 0, 0);
-        for (next = row;; ++next) {
-            uint256 plan = Records.indexAt(bucket.positions, atPlan);
-            uint256 was = Records.indexAt(bucket.was, atWas);
-            uint256 present = Records.indexAt(bucket.now_, atNow);
-            uint256 index = plan < was ? plan : was;
-            if (present < index) index = present;
-            if (index == Records.NONE) return next;
+    /// @dev Walks the three record lists of a bucket side by side and writes their union from an offset on.
+    function _merge(
+        Sheet memory sheet,
+        uint256 offset,
+        uint256 base,
+        Bucket calldata bucket,
+        bool isVoid,
+        Basis memory was,
+        Basis memory now_
+    ) private pure returns (uint256 end) {
+        (bytes calldata plans, bytes calldata earlier, bytes calldata present) =
+            (bucket.positions, bucket.was, bucket.now_);
+        (uint256 atPlan, uint256 atEarlier, uint256 atPresent) = (0, 0, 0);
+        unchecked {
+            // Offsets stay below the lengths and one record.
+            for (end = offset;; end += Packed.WORD) {
+                uint256 index = Records.indexAt(plans, atPlan);
+                uint256 indexEarlier = Records.indexAt(earlier, atEarlier);
+                uint256 indexPresent = Records.indexAt(present, atPresent);
+                bool hasPlan = index <= indexEarlier && index <= indexPresent;
+                if (!hasPlan) index = indexEarlier < indexPresent ? indexEarlier : indexPresent;
+                if (index == Records.NONE) return end;
 
-            sheet.nodes[next] = base + index;
-            if (plan == index) {
-                Plan p = PlanFields.fromRecord(Records.word(bucket.positions, atPlan));
-                sheet.plans[next] = isVoid ? p.annulled() : p;
-                // The lock is the record's last 8 bytes, so it ends the word that starts 6 bytes into the record.
-                sheet.locksUyuan[next] = uint64(Records.word(bucket.positions, atPlan + Records.POSITION - 32));
-                atPlan += Records.POSITION;
-            }
-            if (was == index) {
-                sheet.was[next] = ReadingFields.fromRecord(Records.readingAt(bucket.was, atWas));
-                atWas += Records.READING;
-            }
-            if (present == index) {
-                sheet.now_[next] = ReadingFields.fromRecord(Records.readingAt(bucket.now_, atNow));
-                atNow += Records.READING;
+                Plan plan;
+                if (hasPlan) {
+                    plan = PlanFields.fromRecord(Records.word(plans, atPlan));
+                    if (isVoid) plan = plan.annulled();
+                    sheet.plans.put(end, Plan.unwrap(plan));
+                    // The lock is the record's last 8 bytes, so it ends the word that starts 6 bytes into the record.
+                    sheet.locksUyuan.put(end, uint64(Records.word(plans, atPlan + Records.POSITION - 32)));
+                    atPlan += Records.POSITION;
+                }
+                Reading reading;
+                if (indexPresent == index) {
+                    reading = ReadingFields.fromRecord(Records.readingAt(present, atPresent));
+                    atPresent += Records.READING;
+                }
+                Deviation d = Settlement.deviation(base + index, plan, reading, now_.finalMode);
+                sheet.now_.put(end, Deviation.unwrap(d));
+                if (!was.exists) continue;
+                reading = Reading.wrap(0);
+                if (indexEarlier == index) {
+                    reading = ReadingFields.fromRecord(Records.readingAt(earlier, atEarlier));
+                    atEarlier += Records.READING;
+                }
+                d = Settlement.deviation(base + index, plan, reading, was.finalMode);
+                sheet.was.put(end, Deviation.unwrap(d));
             }
         }
     }

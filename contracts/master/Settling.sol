@@ -4,12 +4,14 @@ pragma solidity ^0.8.28;
 import {Basis, Bucket, Hashes, IMaster, Job, Lines, Stage} from "../interfaces/IMaster.sol";
 import {Amounts} from "../libraries/Amounts.sol";
 import {Legs} from "../libraries/Legs.sol";
+import {Packed} from "../libraries/Packed.sol";
 import {Roots} from "../libraries/Roots.sol";
-import {Settlement} from "../libraries/Settlement.sol";
+import {Course, Settlement} from "../libraries/Settlement.sol";
+import {ShareLog, Shares} from "../libraries/ShareLog.sol";
 import {Sheet, Sheets} from "../libraries/Sheets.sol";
 import {Deviation} from "../types/Deviation.sol";
-import {Reading} from "../types/Reading.sol";
-import {Transfer, toTransfer} from "../types/Transfer.sol";
+import {Plan} from "../types/Plan.sol";
+import {TransferFields, toTransfer} from "../types/Transfer.sol";
 import {Leg, Prices} from "../types/Types.sol";
 import {Periods} from "./Periods.sol";
 
@@ -17,6 +19,8 @@ import {Periods} from "./Periods.sol";
 /// @notice Documented in `IMaster`.
 abstract contract Settling is Periods {
     using Legs for Leg;
+    using Packed for bytes;
+    using ShareLog for Shares;
     using Sheets for Sheet;
 
     uint8 private constant COUNT = 0;
@@ -40,27 +44,38 @@ abstract contract Settling is Periods {
         if (buckets.length == 0 || buckets.length > left) revert WrongBuckets(buckets.length, left);
         _checkBytes(job.bucket, hashes, buckets);
 
-        Sheet memory sheet = Sheets.read(job.bucket, buckets, p.isVoid);
-        uint256 nodes = sheet.nodes.length;
+        Sheet memory sheet = Sheets.read(job.bucket, buckets, p.isVoid, job.was, job.now_);
+        uint256 nodes = sheet.rows();
         bool whole = buckets.length == total && job.row == 0 && nodes <= most;
         bool more = sheet.cut(job.row, most);
         if (more && (buckets.length != 1 || most < _leastNodes())) revert CannotStop(buckets.length, nodes, most);
-        Deviation[] memory was = _deviations(sheet, sheet.was, job.was);
-        Deviation[] memory now_ = _deviations(sheet, sheet.now_, job.now_);
+        Course memory was;
+        Course memory present;
+        (was.left, present.left) = (sheet.was, sheet.now_);
+        Prices memory prices;
         do {
             bool passEnds = !more && job.bucket + buckets.length == total;
-            if (job.pass == PAY) {
-                _pay(job, sheet, was, now_, passEnds);
+            if (job.pass == COUNT) {
+                _count(job.was, was);
+                _count(job.now_, present);
+            } else if (job.pass == MATCH) {
+                // What one call does as a whole it does once, and tells at once.
+                _match(job, job.was, was, false);
+                _match(job, job.now_, present, whole);
             } else {
-                _prepare(job.pass, job.was, was);
-                _prepare(job.pass, job.now_, now_);
+                if (!whole) {
+                    _compensate(job, job.was, was, false);
+                    _compensate(job, job.now_, present, true);
+                }
+                prices = ORACLE.pricesOf(job.period);
+                _pay(job, sheet, was, present, prices, passEnds);
             }
             if (passEnds) _nextPass(job);
             else if (more) job.row += most;
             else (job.bucket, job.row) = (job.bucket + uint32(buckets.length), 0); // at most the period's buckets
         } while (whole && job.pass != DONE);
 
-        if (job.pass == DONE) return _finish(p, job);
+        if (job.pass == DONE) return _finish(p, job, prices);
         p.jobHash = keccak256(abi.encode(job));
         emit Continued(job.period, job);
     }
@@ -133,37 +148,51 @@ abstract contract Settling is Periods {
         return b < hashes.length ? keccak256(data) == hashes[b] : data.length == 0;
     }
 
-    /// @dev What every node of a sheet departed from its plan by, under one basis; nothing if there is no such basis.
-    function _deviations(Sheet memory sheet, Reading[] memory readings, Basis memory basis)
-        private
-        pure
-        returns (Deviation[] memory deviations)
-    {
-        if (!basis.exists) return deviations;
-        deviations = new Deviation[](sheet.nodes.length);
-        for (uint256 i; i < deviations.length; ++i) {
-            deviations[i] = Settlement.deviation(sheet.nodes[i], sheet.plans[i], readings[i], basis.finalMode);
+    /// @dev Adds a chunk to the totals of the compensation and of all deviations.
+    function _count(Basis memory basis, Course memory course) private view {
+        if (!basis.exists) return;
+        (uint256 demandWh, uint256 supplyWh) = ONE.count(course.left);
+        basis.compensation.demandWh += demandWh;
+        basis.compensation.supplyWh += supplyWh;
+        (demandWh, supplyWh) = (basis.local.demandWh, basis.local.supplyWh);
+        bytes memory left = course.left;
+        unchecked {
+            // Sums of 40-bit energies.
+            for (uint256 i; i < left.length; i += Packed.WORD) {
+                Deviation d = Deviation.wrap(left.word(i));
+                demandWh += d.demandWh();
+                supplyWh += d.surplusWh();
+            }
         }
+        (basis.local.demandWh, basis.local.supplyWh) = (demandWh, supplyWh);
     }
 
-    /// @dev Adds a chunk to the totals: of the compensation and all deviations first, then of what is left to sell.
-    function _prepare(uint8 pass, Basis memory basis, Deviation[] memory deviations) private view {
+    /// @dev Adds what compensation leaves of a chunk to the totals of the selling leg.
+    function _match(Job memory job, Basis memory basis, Course memory course, bool announced) private {
         if (!basis.exists) return;
-        if (pass == COUNT) {
-            (uint256 demandWh, uint256 supplyWh) = ONE.count(deviations);
-            basis.compensation.demandWh += demandWh;
-            basis.compensation.supplyWh += supplyWh;
-            for (uint256 i; i < deviations.length; ++i) {
-                basis.local.demandWh += deviations[i].demandWh();
-                basis.local.supplyWh += deviations[i].surplusWh();
+        _compensate(job, basis, course, announced);
+        if (basis.local.tradedWh() == 0) return; // nor is there anything to sell or nobody to take it
+        (uint256 demandWh, uint256 supplyWh) = TWO.count(course.left);
+        basis.selling.demandWh += demandWh;
+        basis.selling.supplyWh += supplyWh;
+    }
+
+    /// @dev Takes a chunk through the first leg; nothing if there is no such basis.
+    function _compensate(Job memory job, Basis memory basis, Course memory course, bool announced) private {
+        if (basis.compensation.tradedWh() == 0) return;
+        bytes memory left = course.left;
+        Shares memory shares = course.compensated;
+        (shares.log, basis.compensation) = announced
+            ? ONE.compensate(job.period, basis.version, left, basis.compensation)
+            : ONE.serve(left, basis.compensation);
+        unchecked {
+            for (uint256 i; i < left.length; i += Packed.WORD) {
+                Deviation d = Deviation.wrap(left.word(i));
+                (uint256 boughtWh, uint256 soldWh) = shares.next(d.node());
+                if (boughtWh | soldWh != 0) left.put(i, Deviation.unwrap(d.lessShort(boughtWh).lessOver(soldWh)));
             }
-        } else {
-            Deviation[] memory left;
-            (left, basis.compensation) = ONE.serve(deviations, basis.compensation);
-            (uint256 demandWh, uint256 supplyWh) = TWO.count(left);
-            basis.selling.demandWh += demandWh;
-            basis.selling.supplyWh += supplyWh;
         }
+        shares.offset = 0;
     }
 
     /// @dev Ends a pass: what one leg traded is no longer there for the local balance.
@@ -183,80 +212,80 @@ abstract contract Settling is Periods {
     }
 
     /// @dev Computes the nets of a chunk under both bases and has the vault move the difference.
-    function _pay(Job memory job, Sheet memory sheet, Deviation[] memory was, Deviation[] memory now_, bool last)
-        private
-    {
-        Prices memory prices = ORACLE.pricesOf(job.period);
-        int256[] memory netsBefore = _nets(job, sheet, was, prices, false);
-        int256[] memory nets = _nets(job, sheet, now_, prices, true);
-
-        Transfer[] memory transfers = new Transfer[](nets.length);
-        uint256 moved;
-        for (uint256 i; i < nets.length; ++i) {
-            int256 net = nets[i];
-            job.nodesUyuan += net;
-            if (now_[i].flagged()) job.flagged = true;
-            // After the last settlement no reading can come that would free what is held.
-            bool hold = now_[i].flagged() && !job.now_.finalMode;
-            (uint256 release, bool wasHeld) = (sheet.locksUyuan[i], false);
-            if (job.was.exists) {
-                net -= netsBefore[i];
-                (release, wasHeld) = (0, was[i].flagged());
+    function _pay(
+        Job memory job,
+        Sheet memory sheet,
+        Course memory was,
+        Course memory present,
+        Prices memory prices,
+        bool last
+    ) private {
+        _sell(job, job.was, was, false);
+        _sell(job, job.now_, present, true);
+        bytes memory transfers = Packed.log(sheet.rows() * TransferFields.RECORD);
+        unchecked {
+            // A period's nodes are below 2^32, so its sums stay far below 2^256.
+            for (uint256 i; i < present.left.length; i += Packed.WORD) {
+                Plan plan = Plan.wrap(sheet.plans.word(i));
+                Deviation d = Deviation.wrap(present.left.word(i));
+                int256 net = _net(job, plan, d, present, prices);
+                bool flagged = d.flagged();
+                if (flagged) job.flagged = true;
+                // After the last settlement no reading can come that would free what is held.
+                bool hold = flagged && !job.now_.finalMode;
+                (uint256 release, bool wasHeld) = (sheet.locksUyuan.word(i), false);
+                if (job.was.exists) {
+                    Deviation before = Deviation.wrap(was.left.word(i));
+                    (int256 netBefore,,,) = Settlement.net(plan, before, was, prices);
+                    net -= netBefore;
+                    (release, wasHeld) = (0, before.flagged());
+                }
+                if (net == 0 && release == 0 && wasHeld == hold) continue;
+                transfers.append(toTransfer(d.node(), wasHeld, hold, release, net).record(), TransferFields.RECORD);
             }
-            if (net == 0 && release == 0 && wasHeld == hold) continue;
-            transfers[moved++] = toTransfer(sheet.nodes[i], wasHeld, hold, release, net);
-        }
-        assembly ("memory-safe") {
-            mstore(transfers, moved) // only ever shortens the array
         }
         VAULT.settle(job.period, transfers, last);
     }
 
-    /// @dev Takes a chunk through all legs under one basis; nothing if there is no such basis. Only the present basis
-    /// announces its shares and adds to the job's lines.
-    function _nets(Job memory job, Sheet memory sheet, Deviation[] memory deviations, Prices memory prices, bool present)
+    /// @dev Takes a chunk through the second and the third leg; nothing if there is no such basis.
+    function _sell(Job memory job, Basis memory basis, Course memory course, bool announced) private {
+        if (basis.selling.tradedWh() | basis.local.tradedWh() == 0) return;
+        (course.sold.log, course.balanced.log, basis.selling, basis.local) = announced
+            ? TWO.sell(job.period, basis.version, course.left, basis.selling, basis.local)
+            : TWO.serve(course.left, basis.selling, basis.local);
+    }
+
+    /// @dev The net of a node under the present basis, added to the job's lines.
+    function _net(Job memory job, Plan plan, Deviation d, Course memory present, Prices memory prices)
         private
-        returns (int256[] memory nets)
+        pure
+        returns (int256 net)
     {
-        Basis memory basis = present ? job.now_ : job.was;
-        if (!basis.exists) return nets;
-        Deviation[] memory left1;
-        Deviation[] memory left2;
-        Deviation[] memory left3;
-        if (present) {
-            (left1, basis.compensation) = ONE.compensate(job.period, basis.version, deviations, basis.compensation);
-            (left2, left3, basis.selling, basis.local) =
-                TWO.sell(job.period, basis.version, left1, basis.selling, basis.local);
-        } else {
-            (left1, basis.compensation) = ONE.serve(deviations, basis.compensation);
-            (left2, left3, basis.selling, basis.local) = TWO.serve(left1, basis.selling, basis.local);
-        }
-        nets = new int256[](deviations.length);
-        for (uint256 i; i < nets.length; ++i) {
-            uint256 feeNyuan;
-            (nets[i], feeNyuan) =
-                Settlement.net(sheet.plans[i], deviations[i], left1[i], left2[i], left3[i], prices);
-            if (!present) continue;
+        uint256 feeNyuan;
+        uint256 importedWh;
+        uint256 exportedWh;
+        (net, feeNyuan, importedWh, exportedWh) = Settlement.net(plan, d, present, prices);
+        unchecked {
+            job.nodesUyuan += net;
             job.feesNyuan += feeNyuan;
-            job.rentNyuan += int256(sheet.plans[i].payNyuan()) - int256(sheet.plans[i].receiveNyuan());
-            job.importedWh += left3[i].demandWh();
-            job.exportedWh += left3[i].surplusWh();
+            job.rentNyuan += int256(plan.payNyuan()) - int256(plan.receiveNyuan());
+            job.importedWh += importedWh;
+            job.exportedWh += exportedWh;
         }
     }
 
-    function _finish(Period storage p, Job memory job) private returns (bool) {
+    function _finish(Period storage p, Job memory job, Prices memory prices) private returns (bool) {
         Basis memory basis = job.now_;
         if (!job.was.exists) ++_settledPeriods;
         delete p.jobHash;
         p.stage = basis.finalMode ? Stage.Final : Stage.Settled;
         p.version = basis.version;
         p.flagged = job.flagged;
-        emit PeriodSettled(job.period, basis.version, basis.finalMode, _lines(job));
+        emit PeriodSettled(job.period, basis.version, basis.finalMode, _lines(job, prices));
         return true;
     }
 
-    function _lines(Job memory job) private view returns (Lines memory l) {
-        Prices memory p = ORACLE.pricesOf(job.period);
+    function _lines(Job memory job, Prices memory p) private pure returns (Lines memory l) {
         l.compensatedWh = job.now_.compensation.tradedWh();
         l.soldWh = job.now_.selling.tradedWh();
         l.balancedWh = job.now_.local.tradedWh();

@@ -24,6 +24,13 @@ function toDeviation(
     );
 }
 
+/// @dev Reads the deviation at an offset.
+function deviationAt(bytes calldata nodes, uint256 offset) pure returns (Deviation d) {
+    assembly ("memory-safe") {
+        d := calldataload(add(nodes.offset, offset))
+    }
+}
+
 /// @notice Reads and reduces the fields of a `Deviation`.
 library DeviationFields {
     uint256 private constant WH = type(uint40).max;
@@ -83,24 +90,15 @@ library DeviationFields {
 
     /// @notice Covers part of the shortage. `energyWh` must not exceed it.
     function lessShort(Deviation d, uint256 energyWh) internal pure returns (Deviation) {
-        return Deviation.wrap(Deviation.unwrap(d) - (energyWh << SHORT));
+        unchecked {
+            return Deviation.wrap(Deviation.unwrap(d) - (energyWh << SHORT));
+        }
     }
 
-    /// @notice Covers part of the extra demand. `energyWh` must not exceed it.
-    function lessExtra(Deviation d, uint256 energyWh) internal pure returns (Deviation) {
-        return Deviation.wrap(Deviation.unwrap(d) - (energyWh << EXTRA));
-    }
-
-    /// @notice Covers part of the demand, the shortage first. `energyWh` must not exceed the demand.
-    function lessDemand(Deviation d, uint256 energyWh) internal pure returns (Deviation) {
-        uint256 short = d.shortWh();
-        return energyWh <= short ? d.lessShort(energyWh) : d.lessShort(short).lessExtra(energyWh - short);
-    }
-
-    /// @notice Places part of the surplus, what was over first. `energyWh` must not exceed the surplus.
-    function lessSurplus(Deviation d, uint256 energyWh) internal pure returns (Deviation) {
-        uint256 over = d.overWh();
-        uint256 fromOver = energyWh < over ? energyWh : over;
-        return Deviation.wrap(Deviation.unwrap(d) - (fromOver << OVER) - (energyWh - fromOver));
+    /// @notice Places part of what was over. `energyWh` must not exceed it.
+    function lessOver(Deviation d, uint256 energyWh) internal pure returns (Deviation) {
+        unchecked {
+            return Deviation.wrap(Deviation.unwrap(d) - (energyWh << OVER));
+        }
     }
 }

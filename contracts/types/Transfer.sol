@@ -1,49 +1,70 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity ^0.8.28;
 
-/// What a settlement does to one node's account, in one word:
-/// node 32 | wasHeld 8 | hold 8 | release 64 | net 112 (signed), amounts in micro-yuan (SPEC section 7).
+/// What a settlement does to one node's account, a record of 22 bytes:
+/// node 32 | flags 8 (1 hold, 2 was held) | release 64 | net 72 (signed), amounts in micro-yuan (SPEC section 7).
 type Transfer is uint256;
 
 using TransferFields for Transfer global;
 
-/// @dev Packs a transfer. The net is below 2^67 in size, so the narrowing is lossless.
+/// @dev Packs a transfer. A difference of nets is below 2^68 in size, so the narrowing is lossless.
 function toTransfer(uint256 node, bool wasHeld, bool hold, uint256 releaseUyuan, int256 netUyuan)
     pure
     returns (Transfer)
 {
     return Transfer.wrap(
-        (node << 192) | (wasHeld ? uint256(1) << 184 : 0) | (hold ? uint256(1) << 176 : 0) | (releaseUyuan << 112)
-            | uint256(uint112(int112(netUyuan)))
+        (node << 144) | (wasHeld ? uint256(2) << 136 : 0) | (hold ? uint256(1) << 136 : 0) | (releaseUyuan << 72)
+            | uint256(uint72(int72(netUyuan)))
     );
+}
+
+/// @dev Reads the record at an offset.
+function transferAt(bytes calldata records, uint256 offset) pure returns (Transfer t) {
+    assembly ("memory-safe") {
+        t := shr(80, calldataload(add(records.offset, offset)))
+    }
 }
 
 /// @notice Reads the fields of a `Transfer`.
 library TransferFields {
-    uint256 private constant FLAG = 1;
+    /// Length of a packed record.
+    uint256 internal constant RECORD = 22;
+
+    uint256 private constant HOLD = 1 << 136;
+    uint256 private constant WAS_HELD = 2 << 136;
+
+    /// @notice The record, left-aligned in a word.
+    function record(Transfer t) internal pure returns (uint256) {
+        return Transfer.unwrap(t) << 80;
+    }
 
     /// @notice The node whose account moves.
     function node(Transfer t) internal pure returns (uint32) {
-        return uint32(Transfer.unwrap(t) >> 192);
+        return uint32(Transfer.unwrap(t) >> 144);
     }
 
     /// @notice Whether the previous settlement of the period held the node's money.
     function wasHeld(Transfer t) internal pure returns (bool) {
-        return (Transfer.unwrap(t) >> 184) & FLAG != 0;
+        return Transfer.unwrap(t) & WAS_HELD != 0;
     }
 
     /// @notice Whether this settlement holds the node's money, its meter being unread.
     function hold(Transfer t) internal pure returns (bool) {
-        return (Transfer.unwrap(t) >> 176) & FLAG != 0;
+        return Transfer.unwrap(t) & HOLD != 0;
+    }
+
+    /// @notice Whether nothing was held and nothing will be.
+    function isPlain(Transfer t) internal pure returns (bool) {
+        return Transfer.unwrap(t) & (HOLD | WAS_HELD) == 0;
     }
 
     /// @notice Lock of the position to release, micro-yuan.
     function releaseUyuan(Transfer t) internal pure returns (uint256) {
-        return uint64(Transfer.unwrap(t) >> 112);
+        return uint64(Transfer.unwrap(t) >> 72);
     }
 
     /// @notice What the node gains, or loses if negative, micro-yuan.
     function netUyuan(Transfer t) internal pure returns (int256) {
-        return int112(uint112(Transfer.unwrap(t)));
+        return int72(uint72(Transfer.unwrap(t)));
     }
 }

@@ -205,10 +205,12 @@ def test_pairs__serve_buyers_in_order_until_one_side_is_empty() -> None:
 
 
 @pytest.mark.parametrize("net_uyuan", [0, 1, -1, 4_379_000, -(2**67)])
-def test_transfer_word__unpacks_to_what_was_packed(net_uyuan: int) -> None:
-    word = 2**32 - 1 << 192 | 1 << 184 | 5_000_000 << 112 | net_uyuan % 2**112
+def test_transfer_record__unpacks_to_what_was_packed(net_uyuan: int) -> None:
+    release, net = (5_000_000).to_bytes(8, "big"), net_uyuan.to_bytes(9, "big", signed=True)
 
-    assert Moved.unpack(word) == Moved(2**32 - 1, net_uyuan, 5_000_000)
+    assert Moved.unpack(b"\xff" * 4 + b"\x02" + release + net) == Moved(
+        2**32 - 1, net_uyuan, 5_000_000
+    )
 
 
 @pytest.fixture

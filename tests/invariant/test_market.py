@@ -39,7 +39,7 @@ from market.schedule import Schedule
 from market.settlement import Mode
 from market.types import GRID_COMPANY, MAX_ENERGY_WH, MeterReading, Options, Quality
 from tests.invariant.mirror import FIRST_PERIOD, Mirror
-from tests.rooms import balances_at, moved_of
+from tests.rooms import balances_at, unpack_transfers
 from tests.world import EPOCH_S, LIMITS, PENG, YUAN, World, new_world, undone
 
 LIVES = max(1, int(os.environ.get("SUBGRID_EXAMPLES", "1500")) // 150)
@@ -423,7 +423,7 @@ class Life(RuleBasedStateMachine):
         receipt = self._send(call)
         ends = self._events(receipt, self.market.master.events.PeriodSettled())
         for event in self._events(receipt, self.market.vault.events.Settled()):
-            transfers = [moved_of(word).transfer for word in event["transfers"]]
+            transfers = [moved.transfer for moved in unpack_transfers(event["transfers"])]
             self.mirror.move(period, transfers, last=bool(ends))
         for event in ends:
             version, settlement, due, moved = self.mirror.finish(period)

@@ -36,7 +36,7 @@ from market.ledger import (
 from market.settlement import Transfer
 from market.types import GRID_COMPANY, MAX_SUPPLY_UYUAN
 from tests.bare_chain import CallRefused, Chain, method_of, with_arguments
-from tests.rooms import Moved, transfer_word
+from tests.rooms import Moved, pack_transfers
 
 EXAMPLES = max(1, int(os.environ.get("SUBGRID_EXAMPLES", "1500")) // 5)
 """Vaults that are tried; a nightly run asks for more."""
@@ -258,7 +258,7 @@ class Till(RuleBasedStateMachine):
             # A flagged node may have had nothing to hold.
             moved.append(Moved(transfer, was_flagged or key in self.ledger.holds))
         self.ledger.apply(period, [move.transfer for move in moved], last=last)
-        self.room.ask("settle", period, [transfer_word(move) for move in moved], last)
+        self.room.ask("settle", period, pack_transfers(moved), last)
 
     @rule(period=periods, moves=many_moves, last=st.booleans())
     def settle_many(self, period: int, moves: Sequence[Move], last: bool) -> None:

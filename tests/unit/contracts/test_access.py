@@ -84,16 +84,16 @@ CLOSED: dict[str, tuple[tuple[Any, ...], str, Callable[[str], tuple[Any, ...]]]]
     "Oracle.rotateSeat": (
         (0, "0x" + "11" * 20), "Oracle.NotAllowed", for_role("COMMITTEE_ROLE"),
     ),
-    "Subordinate_one.compensate": ((1, 1, [], NO_LEG), "Subordinate_one.NotMaster", him),
     "Grid.derate": ((1, 1, True, 0), "Grid.NotOracle", him),
-    "Subordinate_two.sell": ((1, 1, [], NO_LEG, NO_LEG), "Subordinate_two.NotMaster", him),
+    "Subordinate_one.compensate": ((1, 1, b"", NO_LEG), "Subordinate_one.NotMaster", him),
+    "Subordinate_two.sell": ((1, 1, b"", NO_LEG, NO_LEG), "Subordinate_two.NotMaster", him),
     "Book.approve": ((1, bytes(32)), "Book.NotAccount", of_node(1)),
     "Book.revokeNonce": ((1, 0), "Book.NotAccount", of_node(1)),
     "Book.take": ((1, 0), "Book.NotMaster", him),
     "Vault.lock": ((1, 0), "Vault.NotBook", him),
     "Vault.enter": ((1, 1, b""), "Vault.NotBook", him),
     "Vault.leave": ((1, 1, 1, 0), "Vault.NotBook", him),
-    "Vault.settle": ((1, [], True), "Vault.NotMaster", him),
+    "Vault.settle": ((1, b"", True), "Vault.NotMaster", him),
     "Vault.withdraw": ((1, 0), "Vault.NotAccount", of_node(1)),
 }  # fmt: skip
 """What a stranger must not do: arguments, the refusal, and its values by the stranger's address."""
