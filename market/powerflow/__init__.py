@@ -8,6 +8,7 @@ contract leaves out (`Tree.flows_wh`, Peng Eq. 9-10).
 
 from market.powerflow.check import AcCheck, Diverged, Injections
 from market.powerflow.result import AcResult, Direction, Quantity, Violation
+from market.powerflow.security import Load, Verdict, judge
 
 __all__ = [
     "AcCheck",
@@ -15,6 +16,9 @@ __all__ = [
     "Direction",
     "Diverged",
     "Injections",
+    "Load",
     "Quantity",
+    "Verdict",
     "Violation",
+    "judge",
 ]
