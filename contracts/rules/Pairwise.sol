@@ -1,0 +1,279 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity ^0.8.28;
+
+import {IPairwise} from "../interfaces/IPairwise.sol";
+import {IRule, MARKET, Page, Terms, VOID} from "../interfaces/IRule.sol";
+import {Asks, Matching, Run} from "./Matching.sol";
+import {Records} from "../libraries/Records.sol";
+import {Roots} from "../libraries/Roots.sol";
+import {Tallies, Tally} from "../libraries/Tallies.sol";
+import {Wires, Wiring} from "./Wires.sol";
+import {Entry, EntryFields} from "../types/Entry.sol";
+import {ALL_OPTIONS} from "../types/Options.sol";
+
+/// @title Hao's least-gap matching: a verifier that streams
+/// @notice Documented in `IPairwise`.
+contract Pairwise is IPairwise {
+    using Tallies for Tally;
+    using Wires for Wiring;
+
+    uint8 private constant TRADES = 0;
+    uint8 private constant MERGE = 1;
+    uint8 private constant PAIRS = 2;
+
+    /// Bytes of a `Run`, of the claim's hashes, of a block's head, of an order in the book and of its trades.
+    uint256 private constant RUN = 352;
+    uint256 private constant HASHES = 96;
+    uint256 private constant HEAD = 4;
+    uint256 private constant ORDER = 16;
+    uint256 private constant TRADE = 14;
+    /// What an order of the book sets if it sells.
+    uint256 private constant ASK = 1 << 103;
+
+    /// What one call works with.
+    struct Work {
+        Run run;
+        Wiring wiring;
+        Tally tally;
+    }
+
+    /// @inheritdoc IRule
+    function check(
+        Terms calldata terms,
+        bytes calldata lines,
+        bytes calldata claim,
+        bytes calldata feed,
+        bytes calldata state,
+        bytes calldata cancelled,
+        Page[] calldata pages,
+        bool last
+    ) external pure returns (bytes[] memory positions, bytes memory newState) {
+        positions = new bytes[](pages.length);
+        Work memory w;
+        w.tally = Tallies.blank();
+        uint256 offset;
+        if (terms.mode == MARKET) _resume(w, _challenge(terms, lines, claim, cancelled), lines, claim, state);
+        for (uint256 i; i < pages.length; ++i) {
+            w.tally.start(pages[i].agreed);
+            if (terms.mode == MARKET) {
+                bytes calldata trades;
+                (trades, offset) = _block(feed, offset, TRADES, 1);
+                _page(w, terms, cancelled, pages[i], trades);
+            } else {
+                _standing(w.tally, terms, cancelled, pages[i].orders);
+            }
+            positions[i] = w.tally.records(terms.mode == VOID);
+        }
+        if (terms.mode == MARKET) newState = _replay(w, lines, claim, feed, offset, state, last);
+    }
+
+    /// @dev Fixed by all that is claimed and all that it is claimed of: the claim commits to the book's pages, too.
+    function _challenge(Terms calldata terms, bytes calldata lines, bytes calldata claim, bytes calldata cancelled)
+        private
+        pure
+        returns (uint256)
+    {
+        return uint256(keccak256(abi.encode(terms, keccak256(lines), keccak256(claim), keccak256(cancelled)))) >> 1;
+    }
+
+    /// @dev Puts the run, the sums of the buses and the rooms of the lines next to each other, as they are in the state.
+    function _resume(Work memory w, uint256 challenge, bytes calldata lines, bytes calldata claim, bytes calldata state)
+        private
+        pure
+    {
+        if (claim.length < HASHES || (claim.length - HASHES) % Wires.NAMED != 0) revert ClaimBroken(claim.length);
+        Wiring memory wiring = w.wiring;
+        wiring.count = (claim.length - HASHES) / Wires.NAMED;
+        wiring.busCount = lines.length < 2 * Wires.LINE ? 1 : lines.length / Wires.LINE;
+        bytes memory head = new bytes(_headBytes(wiring));
+        Run memory run;
+        assembly ("memory-safe") {
+            run := add(head, 0x20)
+        }
+        w.run = run;
+        wiring.buses = _at(head) + RUN;
+        wiring.rooms = wiring.buses + 32 * wiring.busCount;
+        wiring.divide(lines, claim[HASHES:]);
+        if (state.length == 0) {
+            run.challenge = challenge;
+            (run.ordersInBook, run.ordersMatched, run.pairsMatched, run.pairsGiven) = (1, 1, 1, 1);
+            return;
+        }
+        assembly ("memory-safe") {
+            calldatacopy(run, state.offset, mload(head))
+        }
+        if (run.challenge != challenge) revert StateOfAnother();
+    }
+
+    /// @dev Adds the orders of a bucket with their trades to the tally, the sums of the buses and the products.
+    function _page(Work memory w, Terms calldata terms, bytes calldata cancelled, Page calldata page, bytes calldata trades)
+        private
+        pure
+    {
+        bytes32 hash = keccak256(abi.encode(page.bucket, keccak256(page.orders), keccak256(trades)));
+        w.run.pages = Roots.extend(w.run.pages, hash);
+        bytes calldata orders = page.orders;
+        (uint256 low, uint256 high, uint256 next) = (terms.low, terms.high, 0);
+        (uint256 bidLock, uint256 askLock) = (terms.feeCap, terms.priceCap);
+        unchecked {
+            _agreed(w.wiring, page.agreed, page.buses);
+            for (uint256 offset; offset < orders.length;) {
+                uint256 end = offset + 2 + ORDER * (Records.word(orders, offset) >> 240);
+                for (offset += 2; offset < end; offset += ORDER) {
+                    uint256 order = Records.word(orders, offset) >> 128;
+                    if (_isCancelled(cancelled, uint24(order))) continue;
+                    uint256 limit = uint32(order >> 24);
+                    _lock(w.tally, order, order & ASK == 0 ? limit + bidLock : askLock);
+                    if (limit < low || limit > high || uint40(order >> 56) == 0) continue;
+                    next = _trade(w, order, trades, next);
+                }
+            }
+        }
+        if (next != trades.length) revert TradesBroken(page.bucket, trades.length, next);
+    }
+
+    /// @dev Adds what agreements sell and buy to the sums of the buses.
+    function _agreed(Wiring memory wiring, bytes calldata agreed, bytes calldata buses) private pure {
+        unchecked {
+            for (uint256 i; i * Records.POSITION < agreed.length; ++i) {
+                uint256 plan = Records.word(agreed, i * Records.POSITION);
+                uint256 sums = (uint256(uint40(plan >> 200)) << 64) | uint40(plan >> 160);
+                wiring.add(Records.word(buses, 2 * i) >> 240, sums);
+            }
+        }
+    }
+
+    /// @dev Takes the trades of an eligible order, and returns where the next ones are.
+    function _trade(Work memory w, uint256 order, bytes calldata list, uint256 offset) private pure returns (uint256) {
+        (Run memory run, Wiring memory wiring) = (w.run, w.wiring);
+        uint256 trades = Records.word(list, offset) >> 144;
+        unchecked {
+            uint256 bus = uint16(order >> 104);
+            if (bus >= wiring.busCount) bus = 0;
+            bool buys = order & ASK == 0;
+            uint256 entry =
+                Entry.unwrap(EntryFields.ofOrder(buys, uint32(order >> 24), uint24(order), uint40(order >> 56), bus));
+            run.ordersInBook = mulmod(run.ordersInBook, run.challenge + entry + trades, Matching.PRIME);
+            wiring.add(bus, EntryFields.tradedWh(trades) << (buys ? 128 : 192));
+            offset += TRADE;
+            if (wiring.count != 0) {
+                trades = Matching.cutOff(run, uint24(order), trades, Records.word(list, offset) >> 144);
+                offset += TRADE;
+            }
+            (uint256 wh, uint256 nyuan) = (EntryFields.tradedWh(trades), EntryFields.amountNyuan(trades));
+            if (buys) w.tally.addPurchase(order >> 120, wh, nyuan);
+            else w.tally.addSale(order >> 120, wh, nyuan);
+            return offset;
+        }
+    }
+
+    /// @dev Adds the orders of a bucket of which none trades.
+    function _standing(Tally memory tally, Terms calldata terms, bytes calldata cancelled, bytes calldata orders)
+        private
+        pure
+    {
+        unchecked {
+            for (uint256 offset; offset < orders.length;) {
+                uint256 end = offset + 2 + ORDER * (Records.word(orders, offset) >> 240);
+                for (offset += 2; offset < end; offset += ORDER) {
+                    uint256 order = Records.word(orders, offset) >> 128;
+                    if (_isCancelled(cancelled, uint24(order))) continue;
+                    uint256 limit = uint32(order >> 24);
+                    _lock(tally, order, order & ASK == 0 ? limit + terms.feeCap : terms.priceCap);
+                }
+            }
+        }
+    }
+
+    /// @dev Adds options and lock of an order: a bid locks its limit and the highest fee, an ask the highest price.
+    function _lock(Tally memory tally, uint256 order, uint256 price) private pure {
+        unchecked {
+            tally.addOrder(order >> 120, uint8(order >> 96) & ALL_OPTIONS, uint40(order >> 56) * price); // 40 and 33 bits
+        }
+    }
+
+    /// @dev Replays the blocks of the feed from an offset on; returns what the next call needs.
+    function _replay(
+        Work memory w,
+        bytes calldata lines,
+        bytes calldata claim,
+        bytes calldata feed,
+        uint256 offset,
+        bytes calldata state,
+        bool last
+    ) private pure returns (bytes memory newState) {
+        Run memory run = w.run;
+        uint256 head = _headBytes(w.wiring);
+        // Room for every ask that the feed may push; a block being hashed never needs more than its entries.
+        Asks memory asks;
+        assembly ("memory-safe") {
+            newState := mload(0x40)
+            let from := add(state.offset, head)
+            let length := 0
+            if gt(state.length, head) { length := sub(state.length, head) }
+            mstore(asks, add(add(newState, 0x20), head))
+            mstore(add(asks, 0x20), add(mload(asks), length))
+            calldatacopy(mload(asks), from, length)
+            mstore(0x40, add(mload(add(asks, 0x20)), mul(3, feed.length)))
+        }
+        while (offset < feed.length) {
+            bytes calldata list;
+            if (uint8(feed[offset]) == MERGE) {
+                (list, offset) = _block(feed, offset, MERGE, EntryFields.BYTES);
+                Matching.merge(run, w.wiring, asks, list);
+            } else {
+                (list, offset) = _block(feed, offset, PAIRS, Matching.PAIR_BYTES);
+                Matching.fit(run, w.wiring, list, asks.top);
+            }
+        }
+        if (run.merge == bytes32(claim[32:64])) Matching.close(run, asks);
+        assembly ("memory-safe") {
+            mcopy(add(newState, 0x20), run, head)
+            let top := mload(add(asks, 0x20))
+            mstore(newState, sub(top, add(newState, 0x20)))
+            mstore(0x40, top)
+        }
+        if (!last) return newState;
+        _finish(run, claim);
+        w.wiring.finish(lines, claim[HASHES:]);
+        return "";
+    }
+
+    /// @dev Requires that what was fed is what is claimed, and that what was fed is right.
+    function _finish(Run memory run, bytes calldata claim) private pure {
+        if (run.pages != bytes32(claim[0:32])) revert FeedDiffers(TRADES);
+        if (run.merge != bytes32(claim[32:64])) revert FeedDiffers(MERGE);
+        if (run.pairs != bytes32(claim[64:96])) revert FeedDiffers(PAIRS);
+        if (run.ordersInBook != run.ordersMatched) revert OrdersDiffer();
+        if (run.pairsMatched != run.pairsGiven) revert PairsDiffer();
+        if (run.cuts != 0) revert CutsDiffer();
+    }
+
+    /// @dev The block at an offset of the feed, and the offset behind it.
+    function _block(bytes calldata feed, uint256 offset, uint8 kind, uint256 size)
+        private
+        pure
+        returns (bytes calldata list, uint256 next)
+    {
+        uint256 word = Records.word(feed, offset);
+        uint256 length = uint24(word >> 224);
+        next = offset + HEAD + length;
+        if (next > feed.length || word >> 248 != kind || length % size != 0) revert FeedBroken(offset);
+        list = feed[offset + HEAD:next];
+    }
+
+    function _isCancelled(bytes calldata cancelled, uint256 seq) private pure returns (bool) {
+        if (seq >> 3 >= cancelled.length) return false;
+        return (Records.word(cancelled, seq >> 3) >> 248) & (128 >> (seq & 7)) != 0;
+    }
+
+    function _headBytes(Wiring memory wiring) private pure returns (uint256) {
+        return RUN + 32 * (wiring.busCount + wiring.count);
+    }
+
+    function _at(bytes memory data) private pure returns (uint256 offset) {
+        assembly ("memory-safe") {
+            offset := add(data, 0x20)
+        }
+    }
+}
