@@ -13,6 +13,8 @@ from typing import Any
 
 import requests
 from requests.exceptions import RequestException, Timeout
+from urllib3 import HTTPResponse
+from urllib3.exceptions import HTTPError
 from web3.providers.base import JSONBaseProvider
 from web3.types import RPCEndpoint, RPCResponse
 
@@ -82,16 +84,10 @@ class Endpoint:
             self.url, data=body, headers=headers, timeout=timeout_s, stream=True
         ) as response:
             response.raise_for_status()
-            parts, size = [], 0
-            for part in response.iter_content(CHUNK_BYTES):
-                parts.append(part)
-                size += len(part)
-                if size > MOST_BYTES:
-                    raise BadAnswer(f"an answer of more than {MOST_BYTES} bytes")
-                # The session's own limit begins anew with every byte that trickles in.
-                if time.monotonic() > give_up:
-                    raise Timeout(f"no whole answer within {timeout_s:g} s")
-        return b"".join(parts)
+            try:
+                return _whole(response.raw, give_up)
+            except HTTPError as exc:
+                raise BadAnswer(str(exc)) from exc
 
 
 class Endpoints(JSONBaseProvider):
@@ -135,7 +131,7 @@ class Endpoints(JSONBaseProvider):
             try:
                 if not self._serves_the_chain(endpoint):
                     continue
-                answer = self._ask(endpoint, method, params, self._timeout_s)
+                answer = self._insist(endpoint, method, params)
             except RequestException as exc:
                 problem = exc
                 self._failed(endpoint, exc)
@@ -170,6 +166,15 @@ class Endpoints(JSONBaseProvider):
         if not fit and resting:
             return [min(resting, key=lambda e: e.rests_until)]
         return sorted(fit, key=lambda e: (e is not self._current, -e.head, e.latency_s))
+
+    def _insist(self, endpoint: Endpoint, method: str, params: object) -> RPCResponse:
+        """Ask, and once more if a connection broke: nothing that is asked does anything twice."""
+        try:
+            return self._ask(endpoint, method, params, self._timeout_s)
+        except Timeout:
+            raise
+        except RequestException:
+            return self._ask(endpoint, method, params, self._timeout_s)
 
     def _ask(
         self, endpoint: Endpoint, method: str, params: object, timeout_s: float
@@ -264,6 +269,21 @@ def connect(urls: Sequence[str], timeout_s: float) -> tuple[Chain, Endpoints]:
     """Return a connection to a chain through endpoints, and the endpoints."""
     endpoints = Endpoints(urls, timeout_s)
     return Chain(", ".join(urls), provider=endpoints), endpoints
+
+
+def _whole(raw: HTTPResponse, give_up: float) -> bytes:
+    """Read an answer to its end unless that takes too long or too much memory."""
+    parts, size = [], 0
+    # What is there already; a full chunk could take for ever.
+    while part := raw.read1(CHUNK_BYTES, decode_content=True):
+        parts.append(part)
+        size += len(part)
+        if size > MOST_BYTES:
+            raise BadAnswer(f"an answer of more than {MOST_BYTES} bytes")
+        # The session's own limit begins anew with every byte that trickles in.
+        if time.monotonic() > give_up:
+            raise Timeout("the answer does not come to its end in time")
+    return b"".join(parts)
 
 
 def _is_fault(answer: RPCResponse) -> bool:

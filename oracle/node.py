@@ -44,6 +44,9 @@ REREAD_COMPLETE = 1
 LONGEST_BACKOFF_S = 30.0
 """Longest wait between two tries while the chain does not answer."""
 
+FLAKY_POLLS = 4
+"""Longest wait, in pauses between two looks, while it answers, but not all that is asked."""
+
 
 class Node:
     """A committee node."""
@@ -127,12 +130,14 @@ class Node:
         """
         seen, backoff_s, broken = b"", 0.0, False
         while not stop.is_set():
+            longest_s = LONGEST_BACKOFF_S
             try:
                 if broken:
                     self._reattach()
                     log.info("journal is back")
                     broken = False
                 head = self._follower.look()
+                longest_s = FLAKY_POLLS * self._config.poll_s
                 self._clocks.look(head.at)
                 if head.hash != seen:
                     self._head = head
@@ -145,7 +150,7 @@ class Node:
                 raise
             except Exception as exc:  # whatever an endpoint answers, a node lives on
                 seen = b""
-                backoff_s = min(max(self._config.poll_s, 2 * backoff_s), LONGEST_BACKOFF_S)
+                backoff_s = min(max(self._config.poll_s, 2 * backoff_s), longest_s)
                 broken = broken or _is_of_journal(exc)
                 self._tell(exc, backoff_s)
             stop.wait(backoff_s or self._config.poll_s)
