@@ -74,6 +74,10 @@ class QuorumWatch:
                 self._missed.remove(period)
                 log.info("quorum came", period=period, report=version)
 
+    def forget(self, before: int) -> None:
+        """Drop what was missed before a period."""
+        self._missed = {period for period in self._missed if period >= before}
+
     def _tell(self, s: Situation, period: int, seats: int) -> None:
         ballots = s.view.period(period).ballots.values()
         heard = {seat for ballot in ballots for seat in (ballot.proposer, *ballot.votes)}

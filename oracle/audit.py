@@ -62,11 +62,14 @@ class PeriodLine:
 STAGES = ("open", "clearing", "cleared", "void", "settled", "final")
 
 
-def view_of(journal: Journal) -> View:
-    """Return the market as a journal knows it."""
+def periods_of(journal: Journal, first: int = 0) -> Iterator[tuple[int, View]]:
+    """Yield the periods from one on with the market as a journal knows it, one period at a time."""
     view = View()
-    view.apply(journal.events())
-    return view
+    view.apply(journal.lasting_events())
+    for period in journal.periods(first):
+        view.apply(journal.events_of(period))
+        yield period, view
+        view.forget(period + 1)
 
 
 def verify(journal: Journal, market: Market, roster: Roster) -> Iterator[Finding]:
@@ -77,12 +80,11 @@ def verify(journal: Journal, market: Market, roster: Roster) -> Iterator[Finding
         market: The market.
         roster: The meters the node reads.
     """
-    view = view_of(journal)
     meter_of = {meter_key(meter): meter for meter in roster}
-    names = {node: meter_of[key] for node, key in view.meters.items() if key in meter_of}
-    for period, known in sorted(view.periods.items()):
+    for period, view in periods_of(journal):
+        names = {node: meter_of[key] for node, key in view.meters.items() if key in meter_of}
         own = journal.readings(period)
-        for version, ballot in sorted(known.reports.items()):
+        for version, ballot in sorted(view.period(period).reports.items()):
             call = market.oracle.functions.reportRoot(period, version)
             intact = root_of(ballot.buckets) == bytes(market.chain.read(call))
             agreed = unread = 0
@@ -102,9 +104,8 @@ def verify(journal: Journal, market: Market, roster: Roster) -> Iterator[Finding
 
 def period_lines(journal: Journal, last: int) -> list[PeriodLine]:
     """Return the latest periods a journal knows something of, oldest first."""
-    view = view_of(journal)
     lines = []
-    for period in sorted(view.periods)[-last:]:
+    for period, view in periods_of(journal, journal.last_cleared() - last + 1):
         known = view.period(period)
         votes = tuple(
             f"v{version} r{round_} {'for' if support else 'against: ' + reason}"
@@ -112,7 +113,7 @@ def period_lines(journal: Journal, last: int) -> list[PeriodLine]:
         )
         stage = STAGES[view.state(period).stage]
         lines.append(PeriodLine(period, stage, known.version, known.settled_version, votes))
-    return lines
+    return lines[-last:]
 
 
 def _difference(node: int, meter: str, reported: MeterReading, mine: tuple[int, int]) -> str:

@@ -14,7 +14,7 @@ from market.contracts import artifact
 from market.deployment import Market, verify
 from oracle import alarms, log
 from oracle.journal import Event, Journal
-from oracle.view import FOLLOWED, MissingEvent, View
+from oracle.view import FOLLOWED, MOST_PERIODS, MissingEvent, View
 
 CONTRACTS = ("Registry", "Oracle", "Master")
 """The contracts that tell what a node lives on."""
@@ -134,12 +134,14 @@ class Follower:
     def _replay(self) -> None:
         """Make the view anew of what the journal has."""
         while True:
-            self.view = View()
+            floor = self._journal.floor()
+            self.view = View(floor)
             try:
-                self.view.apply(self._journal.events())
+                self.view.apply(self._journal.events(max(0, floor - MOST_PERIODS)))
             except MissingEvent as exc:
                 self._go_back(exc)
             else:
+                self.view.forget(floor)
                 return
 
     def _go_back(self, missing: MissingEvent) -> None:

@@ -18,7 +18,7 @@ from typing import Any
 from market.messages import Proposal, Topic
 from oracle.meters.source import Reading
 
-SCHEMA_VERSION = "1"
+SCHEMA_VERSION = "2"
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS about (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -40,8 +40,13 @@ CREATE TABLE IF NOT EXISTS transactions (
 CREATE TABLE IF NOT EXISTS blocks (number INTEGER PRIMARY KEY, hash BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS events (
     block INTEGER, position INTEGER, name TEXT NOT NULL, at INTEGER NOT NULL, args TEXT NOT NULL,
-    PRIMARY KEY (block, position)) WITHOUT ROWID;
+    period INTEGER, PRIMARY KEY (block, position)) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS events_by_period ON events (period);
+CREATE TABLE IF NOT EXISTS floors (block INTEGER PRIMARY KEY, period INTEGER NOT NULL);
 """
+
+LASTING = frozenset({"Admitted", "SeatRotated", "BenchmarkSet"})
+"""Events that count for all periods from one on; every other one is of its period alone."""
 
 KEPT_BLOCKS = 4_096
 """Block hashes kept to find a common ancestor with; deeper reorganisations follow anew."""
@@ -74,6 +79,13 @@ class Event:
     name: str
     at: int
     args: dict[str, Any]
+
+    @property
+    def period(self) -> int | None:
+        """The period it is of, or the first one of those it is of; None if it lasts."""
+        if self.name in LASTING:
+            return None
+        return self.args.get("period", self.args.get("fromPeriod"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -309,26 +321,76 @@ class Journal:
         last = max(blocks)
         with self.atomic():
             self._db.executemany(
-                "INSERT OR REPLACE INTO events VALUES (?, ?, ?, ?, ?)",
-                [(e.block, e.position, e.name, e.at, _dump(e.args)) for e in events],
+                "INSERT OR REPLACE INTO events VALUES (?, ?, ?, ?, ?, ?)",
+                [(e.block, e.position, e.name, e.at, _dump(e.args), e.period) for e in events],
             )
             self._db.executemany("INSERT OR REPLACE INTO blocks VALUES (?, ?)", blocks.items())
-            self._db.execute("DELETE FROM blocks WHERE number < ?", (last - KEPT_BLOCKS,))
+            oldest = last - KEPT_BLOCKS
+            self._db.execute("DELETE FROM blocks WHERE number < ?", (oldest,))
+            self._db.execute(
+                "DELETE FROM floors WHERE block < (SELECT max(block) FROM floors WHERE block <= ?)",
+                (oldest,),
+            )
 
     def rewind(self, number: int) -> None:
         """Forget all blocks after one, and what they told; transactions in them are open again."""
         with self.atomic():
             self._db.execute("DELETE FROM events WHERE block > ?", (number,))
             self._db.execute("DELETE FROM blocks WHERE number > ?", (number,))
+            self._db.execute("DELETE FROM floors WHERE block > ?", (number,))
             self._db.execute(
                 "UPDATE transactions SET state = 'signed', block = NULL WHERE block > ?", (number,)
             )
 
-    def events(self) -> Iterator[Event]:
-        """Yield everything the followed blocks told, oldest first."""
-        rows = self._db.execute("SELECT block, position, name, at, args FROM events ORDER BY 1, 2")
-        for block, position, name, at, args in rows:
-            yield Event(block, position, name, at, _load(args))
+    def events(self, since: int = 0) -> Iterator[Event]:
+        """Yield what the followed blocks told, oldest first.
+
+        Args:
+            since: Leave out what is of earlier periods alone.
+        """
+        where = "WHERE period IS NULL OR period >= ?" if since else "WHERE ? = 0"
+        rows = self._db.execute(f"{_EVENTS} {where} ORDER BY 1, 2", (since,))
+        yield from _events(rows)
+
+    def events_of(self, period: int) -> Iterator[Event]:
+        """Yield what the followed blocks told of one period, or of several from it on."""
+        rows = self._db.execute(f"{_EVENTS} WHERE period = ? ORDER BY 1, 2", (period,))
+        yield from _events(rows)
+
+    def lasting_events(self) -> Iterator[Event]:
+        """Yield what the followed blocks told of no period."""
+        yield from _events(self._db.execute(f"{_EVENTS} WHERE period IS NULL ORDER BY 1, 2"))
+
+    def periods(self, first: int = 0) -> list[int]:
+        """Return the periods from one on of which positions were fixed, ascending."""
+        rows = self._db.execute(
+            "SELECT DISTINCT period FROM events "
+            "WHERE period >= ? AND name IN ('Cleared', 'ReportProposed') ORDER BY 1",
+            (first,),
+        )
+        return [period for (period,) in rows]
+
+    def last_cleared(self) -> int:
+        """Return the latest period whose positions were fixed, 0 if there is none."""
+        row = self._db.execute(
+            "SELECT period FROM events WHERE name = 'Cleared' ORDER BY period DESC LIMIT 1"
+        ).fetchone()
+        return 0 if row is None else int(row[0])
+
+    def floor(self) -> int:
+        """Return the first period in which something can still happen, as far as is known."""
+        row = self._db.execute("SELECT max(period) FROM floors").fetchone()
+        return int(row[0] or 0)
+
+    def raise_floor(self, block: int, period: int) -> None:
+        """Record that nothing can happen any more before a period.
+
+        Args:
+            block: The latest block; if it is taken back, so is this.
+            period: The first period in which something can.
+        """
+        with self.atomic():
+            self._db.execute("INSERT OR REPLACE INTO floors VALUES (?, ?)", (block, period))
 
 
 @contextmanager
@@ -366,6 +428,14 @@ def _refuse_strangers(db: sqlite3.Connection, path: Path) -> None:
             f"{path} is a database of another program, not a journal; give the node a file of its "
             "own"
         )
+
+
+_EVENTS = "SELECT block, position, name, at, args FROM events"
+
+
+def _events(rows: Iterable[tuple[Any, ...]]) -> Iterator[Event]:
+    for block, position, name, at, args in rows:
+        yield Event(block, position, name, at, _load(args))
 
 
 _BYTES = "bytes:"

@@ -37,6 +37,9 @@ DUTIES: tuple[Duty, ...] = (
 MOST_ACTIONS = 8
 """Transactions of one duty in a row; after a backlog the others get their turn in between."""
 
+REST_S = 3_600
+"""How long a period is kept in mind after its end, so that a block taken back changes nothing."""
+
 REREAD_INCOMPLETE = 4
 REREAD_COMPLETE = 1
 """Earlier periods whose meters are asked again with every block, for readings that come late."""
@@ -93,7 +96,7 @@ class Node:
         self._sender = Sender(market.chain, self._account, self._journal)
         self._actor = Actor(market, config.seat, self._account, self._journal, self._sender)
         self._view = self._follower.view
-        self._floor = self._first_period
+        self._floor = max(self._first_period, self._view.floor)
 
     def _reattach(self) -> None:
         """Forget what may not have become durable: what the journal holds is what counts."""
@@ -204,14 +207,13 @@ class Node:
         self._follower.sync(self._head)
         if self._view is not self._follower.view:
             self._view = self._follower.view
-            self._floor = self._first_period
+            self._floor = max(self._first_period, self._view.floor)
             self._sender.reload()
 
     def _situation(self) -> Situation:
         clock, now = self._schedule, self._head.at
         gated = (now + clock.gate_lead_s - clock.epoch_s) // clock.length_s
-        while self._floor <= gated and self._is_done(self._floor):
-            self._floor += 1
+        self._forget(gated)
         patience_s = self._config.report.patience_s
         return Situation(
             now=now,
@@ -227,9 +229,22 @@ class Node:
             periods=range(self._floor, gated + 1),
         )
 
+    def _forget(self, gated: int) -> None:
+        """Drop the periods in which nothing can happen any more, up to one."""
+        floor = self._floor
+        while floor <= gated and self._is_done(floor):
+            floor += 1
+        if floor > self._floor:
+            self._floor = floor
+            self._journal.raise_floor(self._head.number, floor)
+            self._view.forget(floor)
+            self._quorums.forget(floor)
+            self._incomplete = {period for period in self._incomplete if period >= floor}
+
     def _is_done(self, period: int) -> bool:
         p = self._view.period(period)
-        if p.settled_version is None or self._head.at < self._schedule.window_end(period):
+        over = self._schedule.window_end(period) + REST_S
+        if p.settled_version is None or self._head.at < over:
             return False
         return p.final or (p.version == p.settled_version and not p.flagged())
 

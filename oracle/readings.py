@@ -100,10 +100,12 @@ class OwnReadings:
         return MeterReading(node, Quality.SUBSTITUTED, export_wh, import_wh)
 
     def forget(self, before: int) -> None:
-        """Drop periods before one from memory; the journal keeps them."""
+        """Drop periods before one from memory, but for a week before it; the journal keeps them."""
+        week = self._periods_per_week
         caches: tuple[dict[int, Any], ...] = (self._measured, self._history, self._opinions)
         for cache in caches:
-            for period in [p for p in cache if p < before - self._periods_per_week]:
+            latest = max(cache, default=before)
+            for period in [p for p in cache if p < before - week or latest - week < p < before]:
                 del cache[period]
 
     def _past(self, period: int) -> dict[str, Energies]:

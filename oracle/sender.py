@@ -127,6 +127,7 @@ class Sender:
             ChainUnreachable: If the endpoint does not answer.
         """
         self._overtaken = False
+        self._retry_at = {what: at for what, at in self._retry_at.items() if at > head.at}
         with self._journal.atomic():
             waiting = [nonce for nonce in sorted(self._open) if self._waits(nonce, head, followed)]
         # Outside, for what is signed must be durable before it is sent.

@@ -18,6 +18,10 @@ Args = Mapping[str, Any]
 """An event's values by name."""
 
 
+MOST_PERIODS = 96
+"""Periods one proposal covers at most."""
+
+
 class MissingEvent(Exception):
     """An event builds on an earlier one that was never seen.
 
@@ -101,8 +105,13 @@ class PeriodView:
 class View:
     """Everything the followed events tell."""
 
-    def __init__(self) -> None:
-        """Know nothing."""
+    def __init__(self, floor: int = 0) -> None:
+        """Know nothing.
+
+        Args:
+            floor: First period of which anything is to be known.
+        """
+        self.floor = floor
         self.meters: dict[int, bytes] = {}
         self.periods: dict[int, PeriodView] = {}
         self.price_ballots: dict[tuple[int, int], Ballot] = {}
@@ -117,11 +126,24 @@ class View:
             MissingEvent: If one before them is missing; the view is of no use then.
         """
         for event in events:
-            if event.name in _HANDLERS:
+            of = self.floor if event.period is None else event.period
+            if event.name in _HANDLERS and of > self.floor - MOST_PERIODS:
                 try:
                     _HANDLERS[event.name](self, event.at, event.args)
                 except KeyError as exc:
-                    raise MissingEvent(event) from exc
+                    if of >= self.floor:
+                        raise MissingEvent(event) from exc
+
+    def forget(self, before: int) -> None:
+        """Drop the periods before one, in which nothing can happen any more."""
+        self.floor = max(self.floor, before)
+        self.periods = {p: known for p, known in self.periods.items() if p >= self.floor}
+        self.fixed = {period for period in self.fixed if period >= self.floor}
+        self.price_ballots = {
+            (first, round_): ballot
+            for (first, round_), ballot in self.price_ballots.items()
+            if first + len(ballot.prices) > self.floor
+        }
 
     # -- questions
 

@@ -9,10 +9,7 @@ from market.prices import PeriodPrices
 from market.schedule import primary
 from oracle.duties.situation import FixPrices, ProposePrices, Situation, Vote
 from oracle.pricing import own_prices
-from oracle.view import Ballot
-
-MOST_PERIODS = 96
-"""Periods one proposal covers."""
+from oracle.view import MOST_PERIODS, Ballot
 
 MOST_TRIES = 3
 """Prices that failed this often, or were rejected, are not proposed again unchanged."""
