@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -29,7 +30,17 @@ class Fill:
 NOTHING = Fill()
 
 
-def book(world: World, row: int, forecast: Energies, batteries: Mapping[int, Battery]) -> Orders:
+class Wish(NamedTuple):
+    """What one node orders for a period: its id, its bus, its steps."""
+
+    node: int
+    bus: int
+    steps: tuple[Step, ...]
+
+
+def wishes(
+    world: World, row: int, forecast: Energies, batteries: Mapping[int, Battery]
+) -> list[Wish]:
     """Ask every strategy for its order and let the orders arrive by chance.
 
     Args:
@@ -37,10 +48,13 @@ def book(world: World, row: int, forecast: Energies, batteries: Mapping[int, Bat
         row: The period's row of the profiles.
         forecast: What the members expect.
         batteries: Batteries as they are now, by node.
+
+    Returns:
+        Orders with at least one step, in the order of arrival.
     """
     band = trading_band(world.prices(row))
     plan = tuple(p.planned_uyuan_per_kwh for p in world.day_prices)
-    entries: list[tuple[int, int, tuple[Step, ...]]] = []
+    entries = []
     for m in world.members:
         if m.strategy is not None:
             situation = Situation(
@@ -53,13 +67,18 @@ def book(world: World, row: int, forecast: Energies, batteries: Mapping[int, Bat
                 batteries.get(m.node),
             )
             steps = m.strategy.steps(situation, world.rng(1, row, m.node))
-            entries.append((m.node, m.bus, steps))
-    entries.append((world.trader, 0, _trader_steps(world, band)))
+            entries.append(Wish(m.node, m.bus, steps))
+    entries.append(Wish(world.trader, 0, _trader_steps(world, band)))
     arrival = world.rng(2, row).permutation(len(entries)).tolist()
+    return [entries[i] for i in arrival if entries[i].steps]
+
+
+def book(arrived: Sequence[Wish]) -> Orders:
+    """Return the book of orders that arrived one after the other."""
     rows = [
-        (node, bus, int(not step.sells), step.energy_wh, step.limit_uyuan_per_kwh)
-        for node, bus, steps in (entries[i] for i in arrival)
-        for step in steps
+        (wish.node, wish.bus, int(not step.sells), step.energy_wh, step.limit_uyuan_per_kwh)
+        for wish in arrived
+        for step in wish.steps
     ]
     node, bus, buys, energy_wh, limit = np.array(rows, dtype=np.int64).reshape(-1, 5).T
     return Orders(node, bus, buys.astype(np.bool_), energy_wh, limit, np.arange(len(rows)))

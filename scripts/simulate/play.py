@@ -24,7 +24,7 @@ from market.grid import IntArray
 from market.powerflow import Direction, Violation
 from market.prices import PeriodPrices
 from market.strategies import Battery
-from scripts.simulate.book import NOTHING, Fill, book, fills, otherwise_uyuan_per_kwh
+from scripts.simulate.book import NOTHING, Fill, book, fills, otherwise_uyuan_per_kwh, wishes
 from scripts.simulate.delivery import Move, moves, net_wh, physical, settled
 from scripts.simulate.world import World
 
@@ -135,7 +135,7 @@ class Play:
         """
         world = self._world
         prices, forecast = world.prices(row), world.forecast(row)
-        orders = book(world, row, forecast, self._batteries)
+        orders = book(wishes(world, row, forecast, self._batteries))
 
         def attempt(feeder: Feeder) -> _Attempt:
             auction = Auction.of(self._rule, orders, prices, feeder)
