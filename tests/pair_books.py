@@ -1,30 +1,17 @@
-"""Books as the chain keeps them, cleared pairwise not by the engine, and `Pairwise` itself."""
+"""Books as the chain keeps them, and their pairwise positions by other means than the engine's."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+import random
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from eth_abi.abi import decode, encode
 from hypothesis import strategies as st
 
 from market.clearing import Band, Feeder, Orders, PairClearing, Rule, clear
-from market.clearing.pair_claims import (
-    ENTRY_BYTES,
-    PAIR_BYTES,
-    TRADES,
-    PairCall,
-    PairClaim,
-    Room,
-    encode_block,
-    encode_claim,
-    pair_claim,
-)
 from market.packing import bucket_of, encode_positions, index_of
 from market.types import Options, Position
-from tests.bare_chain import Chain, method_of
 
 FEE_CAP = 50_000
 PRICE_CAP = 2_000_000
@@ -267,108 +254,6 @@ def _positions(
     return packed
 
 
-class Verifier:
-    """The rule on a bare chain."""
-
-    def __init__(self, chain: Chain, address: str) -> None:
-        """Ask a deployed rule."""
-        self._chain, self._address = chain, address
-
-    def check(
-        self,
-        book: ChainBook,
-        claim: bytes,
-        feed: bytes = b"",
-        *,
-        state: bytes = b"",
-        pages: Sequence[tuple[int, bytes, bytes, bytes]] = (),
-        last: bool = True,
-        terms: tuple[int, ...] | None = None,
-    ) -> tuple[list[bytes], bytes]:
-        """Make one call; return positions and the new state."""
-        selector, inputs, outputs = method_of("Pairwise", "check")
-        arguments = [
-            book.terms if terms is None else terms,
-            book.lines,
-            claim,
-            feed,
-            state,
-            book.cancelled,
-            list(pages),
-            last,
-        ]
-        answer = self._chain.call(self._address, selector + encode(inputs, arguments))
-        positions, state = decode(outputs, answer)
-        return list(positions), state
-
-    def run(self, book: ChainBook, claim: bytes, calls: Sequence[PairCall]) -> list[bytes]:
-        """Make all calls; return the positions of every bucket."""
-        state = b""
-        found: list[bytes] = []
-        for call in calls:
-            pages = book.pages[call.first_page : call.first_page + call.pages]
-            positions, state = self.check(
-                book, claim, call.feed, state=state, pages=pages, last=call.last
-            )
-            found += positions
-        return found
-
-
-def claim_of(book: ChainBook, block_items: int = 256) -> PairClaim:
-    """The engine's clearing in the contract's words."""
-    pages = [page[1] for page in book.pages]
-    return pair_claim(pages, book.orders, book.clear(), book.feeder, block_items)
-
-
-def sealed(
-    book: ChainBook,
-    claim: PairClaim,
-    *,
-    trades: Sequence[bytes] | None = None,
-    merge: bytes | None = None,
-    pairs: bytes | None = None,
-    rooms: Sequence[Room] | None = None,
-) -> PairClaim:
-    """A claim that commits to other content, as a forger would make it."""
-    changed = replace(
-        claim,
-        trades=claim.trades if trades is None else tuple(trades),
-        merge=claim.merge if merge is None else (merge,),
-        pairs=claim.pairs if pairs is None else (pairs,),
-        rooms=claim.rooms if rooms is None else tuple(rooms),
-    )
-    lists = changed.trades, changed.merge, changed.pairs, changed.rooms
-    return replace(changed, claim=encode_claim([page[1] for page in book.pages], *lists))
-
-
-def items(data: bytes, size: int) -> list[bytes]:
-    """Parts of equal size."""
-    return [data[i : i + size] for i in range(0, len(data), size)]
-
-
-def entries(claim: PairClaim) -> list[bytes]:
-    """The merge order of a claim."""
-    return items(b"".join(claim.merge), ENTRY_BYTES)
-
-
-def pairs_of(claim: PairClaim) -> list[bytes]:
-    """The pairs of a claim."""
-    return items(b"".join(claim.pairs), PAIR_BYTES)
-
-
-def one_call(claim: PairClaim) -> list[PairCall]:
-    """Everything at once."""
-    return [PairCall(0, len(claim.trades), whole_feed(claim), last=True)]
-
-
-def whole_feed(claim: PairClaim) -> bytes:
-    """All blocks of a claim."""
-    kinds = (claim.trades, claim.merge, claim.pairs)
-    return b"".join(
-        encode_block(kind, data) for kind, blocks in enumerate(kinds) for data in blocks
-    )
-
-
 NODES = (1, 2, 3, 4, 5, 127, 254, 255, 256, 257, 511, 512, 513, 767)
 
 
@@ -421,21 +306,21 @@ def chain_books(
     return ChainBook(tuple(steps), tuple(agreed), tuple(lines), low, high, batch)
 
 
-@st.composite
-def chunkings(draw: st.DrawFn, claim: PairClaim) -> list[PairCall]:
-    """Any interleaving of pages, merge order and pairs over any number of calls."""
-    todo = (list(claim.trades), list(claim.merge), list(claim.pairs))
-    calls: list[PairCall] = []
-    brought = 0
-    while any(todo) or not calls:
-        count = [len(blocks) - draw(st.integers(0, len(blocks))) for blocks in todo]
-        pages, *lists = (
-            b"".join(encode_block(kind, data) for data in blocks[:most])
-            for kind, blocks, most in zip(range(3), todo, count, strict=True)
+def random_book(orders: int, buses: int = 1, room_wh: int = 10**9, seed: int = 1) -> ChainBook:
+    """A larger book, one order a node, on a feeder that branches near its end."""
+    rng = random.Random(seed)
+    parents = [rng.randrange(max(0, bus - 4), bus) for bus in range(1, buses)]
+    wires = [Wire(0, 0, 0), *(Wire(parent, room_wh, room_wh) for parent in parents)]
+    steps = tuple(
+        Step(
+            node=seq + 1,
+            bus=rng.randrange(buses),
+            sells=rng.random() < 0.5,
+            options=rng.randrange(8),
+            energy_wh=rng.randrange(10, 20_000),
+            limit=rng.randrange(400_000, 450_000, 100),
+            seq=seq,
         )
-        for blocks, most in zip(todo, count, strict=True):
-            del blocks[:most]
-        feed = pages + b"".join(draw(st.permutations(lists)))
-        calls.append(PairCall(brought, count[TRADES], feed, last=not any(todo)))
-        brought += count[TRADES]
-    return calls
+        for seq in range(orders)
+    )
+    return ChainBook(steps, wires=tuple(wires), batch=50, buckets=(orders >> 8) + 1)

@@ -64,25 +64,35 @@ library Wires {
     function pass(Wiring memory z, uint256 from, uint256 to, uint256 matchedWh) internal pure returns (uint256 wh) {
         unchecked {
             wh = matchedWh;
-            uint256 before = z.rooms - 32; // zone 0 has no line
+            uint256 root = z.rooms - 32; // zone 0 has no line
             (uint256 a, uint256 b) = (from, to);
             // Parents come first, so the end with the higher number is the one below.
             while (a != b) {
                 uint256 room;
-                uint256 word = _load(before + 32 * (a > b ? a : b));
-                if (a > b) (room, a) = ((word >> SIDE) & ROOM, word >> 2 * SIDE);
-                else (room, b) = (word & ROOM, word >> 2 * SIDE);
+                if (a > b) {
+                    uint256 word = _load(root + (a << 5));
+                    (room, a) = ((word >> SIDE) & ROOM, word >> 2 * SIDE);
+                } else {
+                    uint256 word = _load(root + (b << 5));
+                    (room, b) = (word & ROOM, word >> 2 * SIDE);
+                }
                 if (room < wh) wh = room;
             }
             if (wh == 0) return 0;
             // What one direction gains the other loses; neither falls below zero or reaches 2^120.
             uint256 upwards = (wh << SIDE) - wh;
             while (from != to) {
-                uint256 line = before + 32 * (from > to ? from : to);
-                uint256 word = _load(line);
-                _store(line, from > to ? word - upwards : word + upwards);
-                if (from > to) from = word >> 2 * SIDE;
-                else to = word >> 2 * SIDE;
+                if (from > to) {
+                    uint256 line = root + (from << 5);
+                    uint256 word = _load(line);
+                    _store(line, word - upwards);
+                    from = word >> 2 * SIDE;
+                } else {
+                    uint256 line = root + (to << 5);
+                    uint256 word = _load(line);
+                    _store(line, word + upwards);
+                    to = word >> 2 * SIDE;
+                }
             }
         }
     }

@@ -31,12 +31,16 @@ TRADES, MERGE, PAIRS = range(3)
 RUN_BYTES: Final = 352
 """State that every call hands on; a word per bus, per named line and per open ask follow."""
 
-_CALL_GAS: Final = 100_000
+# Measured, calldata included, and rounded up.
+_CALL_GAS: Final = 80_000
 _BUS_GAS: Final = 600
+_ROOM_GAS: Final = 600
 _ASK_GAS: Final = 600
-_ENTRY_GAS: Final = 1_500
-_PAIR_GAS: Final = 2_500
-_PAGE_GAS: Final = 60_000
+_ENTRY_GAS: Final = 1_100
+_CROSSING_GAS: Final = 700
+_PAIR_GAS: Final = 1_200
+_LINE_GAS: Final = 330
+_PAGE_GAS: Final = 40_000
 _ORDER_GAS: Final = 2_500
 
 
@@ -58,6 +62,7 @@ class PairClaim:
         merge: Blocks of the merge order.
         pairs: Blocks of the pairs that cross a named line.
         open_asks: How many asks wait on the stack after each block of the merge order.
+        path_lines: How many named lines the pairs of each block of pairs pass, all together.
         rooms: The lines that the claim names, ascending.
         buses: Buses of the feeder.
     """
@@ -67,6 +72,7 @@ class PairClaim:
     merge: tuple[bytes, ...]
     pairs: tuple[bytes, ...]
     open_asks: tuple[int, ...]
+    path_lines: tuple[int, ...]
     rooms: tuple[Room, ...]
     buses: int
 
@@ -114,7 +120,8 @@ def pair_claim(
     rooms = [Room(line, int(lines.up_wh[line]), int(lines.down_wh[line])) for line in named]
     claim = encode_claim(pages, trades, merge, pairs, rooms)
     open_asks = _open_asks(orders, clearing, block_items)
-    return PairClaim(claim, trades, merge, pairs, open_asks, tuple(rooms), len(lines))
+    path_lines = _path_lines(pairs, zones.feeder)
+    return PairClaim(claim, trades, merge, pairs, open_asks, path_lines, tuple(rooms), len(lines))
 
 
 def encode_claim(
@@ -155,7 +162,8 @@ def pair_calls(
             most_bytes - len(claim.claim) - RUN_BYTES - 32 * (claim.buses + len(claim.rooms))
         )
         left_bytes -= 32 * waiting
-        left_gas = most_gas - _CALL_GAS - _BUS_GAS * claim.buses - _ASK_GAS * waiting
+        left_gas = most_gas - _CALL_GAS - _BUS_GAS * claim.buses - _ROOM_GAS * len(claim.rooms)
+        left_gas -= _ASK_GAS * waiting
         first = done
         while done < len(steps):
             left_bytes -= len(steps[done].block) + steps[done].page_bytes
@@ -186,11 +194,13 @@ class _Step(NamedTuple):
 
 
 def _steps(claim: PairClaim, pages: Sequence[bytes]) -> Iterator[_Step]:
+    entry_gas = _ENTRY_GAS + (_CROSSING_GAS if claim.rooms else 0)
     for merge, waiting in zip(claim.merge, claim.open_asks, strict=True):
-        gas = len(merge) // ENTRY_BYTES * _ENTRY_GAS
+        gas = len(merge) // ENTRY_BYTES * entry_gas
         yield _Step(encode_block(MERGE, merge), gas, waiting)
-    for pairs in claim.pairs:
-        yield _Step(encode_block(PAIRS, pairs), len(pairs) // PAIR_BYTES * _PAIR_GAS)
+    for pairs, passed in zip(claim.pairs, claim.path_lines, strict=True):
+        gas = len(pairs) // PAIR_BYTES * _PAIR_GAS + passed * _LINE_GAS
+        yield _Step(encode_block(PAIRS, pairs), gas)
     for page, trades in zip(pages, claim.trades, strict=True):
         gas = _PAGE_GAS + len(page) // RECORD_BYTES * _ORDER_GAS
         yield _Step(encode_block(TRADES, trades), gas, is_page=True, page_bytes=len(page))
@@ -267,6 +277,21 @@ def _open_asks(orders: Orders, clearing: PairClearing, block_items: int) -> tupl
     ends = np.arange(block_items, len(order), block_items)
     waiting = np.searchsorted(came, ends) - np.searchsorted(np.sort(gone[taken]), ends)
     return (*waiting.tolist(), *([0] if len(order) else []))
+
+
+def _path_lines(blocks: Iterable[bytes], feeder: Feeder) -> tuple[int, ...]:
+    """Count the lines that the pairs of each block pass."""
+    parent = feeder.parent.tolist()
+    counts = []
+    for block in blocks:
+        count = 0
+        for at in range(15, len(block), PAIR_BYTES):
+            start, end = (int.from_bytes(block[i : i + 2], "big") for i in (at, at + 2))
+            while start != end:
+                count += 1
+                start, end = (parent[start], end) if start > end else (start, parent[end])
+        counts.append(count)
+    return tuple(counts)
 
 
 def _seqs(page: bytes) -> Iterator[int]:

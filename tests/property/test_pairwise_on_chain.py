@@ -14,14 +14,12 @@ from market.clearing.pair_claims import TRADE_BYTES, PairClaim, Room, pair_calls
 from market.contracts import artifact
 from market.devnet import Anvil
 from tests.bare_chain import CallRefused, Chain
-from tests.pair_books import (
-    ChainBook,
+from tests.pair_books import ChainBook, chain_books, expected
+from tests.pair_rule import (
     Verifier,
-    chain_books,
     chunkings,
     claim_of,
     entries,
-    expected,
     items,
     one_call,
     pairs_of,
@@ -50,9 +48,7 @@ def rule() -> Iterator[Verifier]:
 
 @given(st.data())
 @quickly
-def test_check__in_any_chunks__gives_the_positions(
-    rule: Verifier, data: st.DataObject
-) -> None:
+def test_check__in_any_chunks__gives_the_positions(rule: Verifier, data: st.DataObject) -> None:
     book = data.draw(chain_books())
     claim = claim_of(book, data.draw(st.integers(1, 9)))
     calls = data.draw(chunkings(claim))

@@ -23,20 +23,15 @@ from market.devnet import Anvil
 from market.packing import decode_positions
 from market.types import Options, Position
 from tests.bare_chain import CallRefused, Chain
-from tests.pair_books import (
-    Agreed,
-    ChainBook,
-    Step,
+from tests.pair_books import Agreed, ChainBook, Step, Wire, expected
+from tests.pair_rule import (
     Verifier,
-    Wire,
     claim_of,
     entries,
-    expected,
     items,
     one_call,
     pairs_of,
     sealed,
-    whole_feed,
 )
 from tests.unit.contracts.support import named
 
@@ -401,10 +396,3 @@ def test_line__that_may_bind_but_is_not_named__is_refused(rule: Verifier) -> Non
     assert on_buses.rooms == ()
     assert free.merge != on_buses.merge
     refused("Pairwise.LineMayBind", rule, BOUND, on_buses, 1)
-
-
-def test_feed__of_every_block__has_a_length(rule: Verifier) -> None:
-    claim = claim_of(BOUND, block_items=1)
-    lists = (*claim.trades, *claim.merge, *claim.pairs)
-    assert len(whole_feed(claim)) == sum(4 + len(data) for data in lists)
-    assert rule.run(BOUND, claim.claim, one_call(claim)) == expected(BOUND)
