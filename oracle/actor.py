@@ -5,16 +5,20 @@ from __future__ import annotations
 import json
 
 from eth_account.signers.local import LocalAccount
+from eth_utils.crypto import keccak
 from web3.contract.contract import ContractFunction
 
 from market.deployment import Market
 from market.keeper import CLEAR_BUCKETS, fitting_settle_call
-from market.messages import Topic
+from market.messages import Objection, Topic
 from oracle import log
 from oracle.duties.situation import (
     Action,
     Clear,
+    FixHeadroom,
     FixPrices,
+    Object,
+    ProposeHeadroom,
     ProposePrices,
     ProposeReport,
     Settle,
@@ -31,7 +35,10 @@ CALL_GAS = 400_000
 PROPOSED_BYTE_GAS = 200
 PROPOSED_PRICES_GAS = 40_000
 FIXED_PRICES_GAS = 60_000
+FIXED_HEADROOM_GAS = 40_000
 CLEARED_BUCKET_GAS = 1_000_000
+# An objection reads the whole feeder, and may be the one that lowers a line.
+OBJECT_GAS = 2_000_000
 
 
 class Actor:
@@ -95,22 +102,47 @@ class Actor:
                 rows = [price_tuple(p) for p in prices]
                 gas = CALL_GAS + FIXED_PRICES_GAS * len(rows)
                 return oracle.fixPrices(first, rows), gas
-            case Vote():
-                return self._vote(action)
+            case ProposeHeadroom(first, round_, headrooms):
+                payload = json.dumps([headroom.hex() for headroom in headrooms])
+                kept = self._journal.keep_proposal(Topic.HEADROOM, first, 0, round_, payload)
+                data = [bytes.fromhex(text) for text in json.loads(kept)]
+                gas = CALL_GAS + sum(PROPOSED_BYTE_GAS * len(headroom) for headroom in data)
+                return oracle.proposeHeadroom(first, data), gas
+            case FixHeadroom(first, _, headrooms):
+                gas = CALL_GAS + FIXED_HEADROOM_GAS * len(headrooms)
+                return oracle.fixHeadroom(first, [keccak(h) for h in headrooms]), gas
+            case Vote() | Object():
+                return self._say(action, view)
 
-    def _vote(self, action: Vote) -> tuple[ContractFunction, int] | None:
-        """Sign and journal a vote once; in one round this node has one word only."""
+    def _say(self, action: Vote | Object, view: View) -> tuple[ContractFunction, int] | None:
+        """Sign and journal a word once; in one round this node has one only."""
         proposal = action.proposal
         kept = self._journal.vote(proposal)
         if kept is None:
-            signature = proposal.sign(self._account, self._market.domain, support=action.support)
-            vote = SignedVote(proposal.digest, action.support, signature, action.reason)
-            kept = self._journal.keep_vote(proposal, vote)
+            kept = self._journal.keep_vote(proposal, self._signed(action))
             tell = log.info if kept.support else log.warning
             word = "for" if kept.support else "against"
             tell("votes", on=action.purpose, word=word, reason=kept.reason)
         if kept.digest != proposal.digest:
             log.warning("no second vote in a round", on=action.purpose)
             return None
+        oracle = self._market.oracle.functions
+        if proposal.topic is Topic.CLEARING and not kept.support:
+            key = (Topic.CLEARING, proposal.period, proposal.version, 0)
+            said = self._journal.keep_proposal(*key, "")
+            objection = Objection(proposal, *json.loads(said)).as_tuple(self._seat, kept.signature)
+            headroom = view.votes.headrooms.get(proposal.period, b"")
+            return oracle.object(proposal.as_tuple(), [objection], headroom), OBJECT_GAS
         ballot = (self._seat, kept.support, kept.signature)
-        return self._market.oracle.functions.vote(proposal.as_tuple(), [ballot]), CALL_GAS
+        return oracle.vote(proposal.as_tuple(), [ballot]), CALL_GAS
+
+    def _signed(self, action: Vote | Object) -> SignedVote:
+        """Sign a word; what an objection names is journalled with it."""
+        proposal, domain = action.proposal, self._market.domain
+        if isinstance(action, Vote):
+            signature = proposal.sign(self._account, domain, support=action.support)
+            return SignedVote(proposal.digest, action.support, signature, action.reason)
+        key = (Topic.CLEARING, proposal.period, proposal.version, 0)
+        self._journal.keep_proposal(*key, json.dumps(action.derate))
+        signature = Objection(proposal, *action.derate).sign(self._account, domain)
+        return SignedVote(proposal.digest, False, signature, action.reason)

@@ -142,6 +142,21 @@ class TariffPrices(_Table):
 PricesConfig = Annotated[BenchmarkPrices | CsvPrices | TariffPrices, Field(discriminator="source")]
 
 
+class GridConfig(_Table):
+    """The feeder, in a market that was deployed with one.
+
+    Attributes:
+        file: Its grid file, the one the market was deployed with.
+        max_loading_percent: What no line and no transformer may exceed in the AC check.
+        tolerance_percent: How far a proposed headroom may be from this node's, in percent of the
+            static limit.
+    """
+
+    file: Path
+    max_loading_percent: PositiveFloat = 100.0
+    tolerance_percent: Annotated[float, Field(ge=0, le=100)] = 5.0
+
+
 class ReportConfig(_Table):
     """How reports are made.
 
@@ -230,6 +245,7 @@ class NodeConfig(_Table):
         key: The seat's key.
         meters: What it reads.
         prices: What prices it holds right.
+        grid: The feeder it checks clearings on.
         report: How it reports.
         simulate: How its meters misbehave.
     """
@@ -246,6 +262,7 @@ class NodeConfig(_Table):
     key: KeyConfig
     meters: MetersConfig
     prices: PricesConfig = BenchmarkPrices()
+    grid: GridConfig | None = None
     report: ReportConfig = ReportConfig()
     simulate: SimulateConfig = SimulateConfig()
 

@@ -16,7 +16,7 @@ from oracle import alarms, log
 from oracle.journal import Event, Journal
 from oracle.view import FOLLOWED, MOST_PERIODS, MissingEvent, View
 
-CONTRACTS = ("Registry", "Oracle", "Master")
+CONTRACTS = ("Registry", "Oracle", "Grid", "Master")
 """The contracts that tell what a node lives on."""
 
 SHORTEST_REWIND = 64

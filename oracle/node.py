@@ -13,7 +13,7 @@ from oracle import log
 from oracle.actor import Actor
 from oracle.alarms import ClockWatch, QuorumWatch
 from oracle.config import ConfigError, NodeConfig
-from oracle.duties import keep, prices, report
+from oracle.duties import clearing, headroom, keep, prices, report
 from oracle.duties.situation import Duty, Situation
 from oracle.endpoints import connect
 from oracle.follower import Follower
@@ -22,8 +22,10 @@ from oracle.pricing import price_source
 from oracle.readings import OwnReadings
 from oracle.sender import Sender
 from oracle.sources import open_meters
+from oracle.wires import open_wires
 
 DUTIES: tuple[Duty, ...] = (
+    clearing.vote,
     report.vote,
     keep.settle,
     keep.clear,
@@ -31,6 +33,9 @@ DUTIES: tuple[Duty, ...] = (
     prices.vote,
     prices.fix,
     prices.propose,
+    headroom.vote,
+    headroom.fix,
+    headroom.propose,
 )
 """What a node does, the most urgent first."""
 
@@ -79,6 +84,8 @@ class Node:
         )
         self._readings = OwnReadings(self._journal, self._source, self._roster)
         self._prices = price_source(config.prices, self._schedule)
+        table = bytes(chain.read(self._market.grid.functions.table()))
+        self._wires = open_wires(config.grid, table, self._roster)
         self._quorums = QuorumWatch()
         self._clocks = ClockWatch(config.clock_skew_s)
         self._read_until = 0
@@ -224,6 +231,7 @@ class Node:
             view=self._view,
             readings=self._readings,
             prices=self._prices,
+            wires=self._wires,
             first_period=self._first_period,
             patience_s=clock.round_length_s // 2 if patience_s is None else patience_s,
             periods=range(self._floor, gated + 1),

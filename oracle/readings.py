@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from market.forecast import DAY_S
+from market.forecast import DAY_S, periods_per_day
 from market.types import MeterReading, Quality
 from oracle import log
 from oracle.journal import Journal
@@ -26,6 +26,7 @@ class OwnReadings:
         self._journal, self._source = journal, source
         self._meter_of = {meter_key(meter): meter for meter in roster}
         self._periods_per_week = WEEK_S // roster.period_s
+        self._periods_per_day = periods_per_day(roster.period_s)
         self._measured: dict[int, dict[str, Energies]] = {}
         self._history: dict[int, dict[str, Energies]] = {}
         self._opinions: dict[int, tuple[int, Mapping[int, MeterReading]]] = {}
@@ -98,6 +99,22 @@ class OwnReadings:
             return None
         import_wh, export_wh = energies
         return MeterReading(node, Quality.SUBSTITUTED, export_wh, import_wh)
+
+    def day_before(self, period: int) -> Mapping[str, Energies]:
+        """Return the persistence forecast of a period: what each meter read a day before.
+
+        A meter without such a reading is left out; nothing is expected of it.
+        """
+        earlier = period - self._periods_per_day
+        return {} if earlier < 0 else {**self._past(earlier), **self.measured(earlier)}
+
+    def meter_names(self, meters: Mapping[int, bytes]) -> Mapping[int, str]:
+        """Return the roster's meters by node.
+
+        Args:
+            meters: The registry's meters by node.
+        """
+        return {n: self._meter_of[key] for n, key in meters.items() if key in self._meter_of}
 
     def forget(self, before: int) -> None:
         """Drop periods before one from memory, but for a week before it; the journal keeps them."""

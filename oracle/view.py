@@ -8,11 +8,13 @@ from typing import Any
 
 from market.history import Job, PeriodState, to_prices
 from market.messages import Proposal, Topic
-from market.packing import decode_positions, decode_readings
-from market.prices import Benchmark, PeriodPrices, PriceError
+from market.packing import decode_positions
+from market.prices import Benchmark, PriceError
 from market.types import MeterReading, Quality
+from oracle.ballot import Ballot
 from oracle.journal import Event
 from oracle.pricing import price_digest
+from oracle.votes import Votes
 
 Args = Mapping[str, Any]
 """An event's values by name."""
@@ -33,42 +35,6 @@ class MissingEvent(Exception):
         """Name the later event."""
         self.block = event.block
         super().__init__(f"{event.name} in block {event.block} tells of something never proposed")
-
-
-@dataclass(slots=True)
-class Ballot:
-    """A proposal and how it stands.
-
-    Attributes:
-        proposal: What was proposed.
-        proposer: Seat that proposed it.
-        at: When, chain time.
-        buckets: The packed readings of a report.
-        prices: The prices of a price proposal; none if they cannot be used.
-        votes: Support by seat.
-        rejected: Whether it cannot win any more.
-        accepted_at: When it won.
-    """
-
-    proposal: Proposal
-    proposer: int
-    at: int
-    buckets: tuple[bytes, ...] = ()
-    prices: tuple[PeriodPrices, ...] = ()
-    votes: dict[int, bool] = field(default_factory=dict)
-    rejected: bool = False
-    accepted_at: int | None = None
-    _readings: dict[int, MeterReading] | None = None
-
-    def readings(self) -> Mapping[int, MeterReading]:
-        """Return the readings of a report by node."""
-        if self._readings is None:
-            self._readings = {
-                reading.node: reading
-                for b, data in enumerate(self.buckets)
-                for reading in decode_readings(data, b)
-            }
-        return self._readings
 
 
 @dataclass(slots=True)
@@ -113,6 +79,8 @@ class View:
         """
         self.floor = floor
         self.meters: dict[int, bytes] = {}
+        self.buses: dict[int, int] = {}
+        self.votes = Votes()
         self.periods: dict[int, PeriodView] = {}
         self.price_ballots: dict[tuple[int, int], Ballot] = {}
         self.fixed: set[int] = set()
@@ -139,6 +107,7 @@ class View:
         self.floor = max(self.floor, before)
         self.periods = {p: known for p, known in self.periods.items() if p >= self.floor}
         self.fixed = {period for period in self.fixed if period >= self.floor}
+        self.votes.forget(self.floor)
         self.price_ballots = {
             (first, round_): ballot
             for (first, round_), ballot in self.price_ballots.items()
@@ -173,10 +142,15 @@ class View:
 
     def ballot(self, proposal: Proposal) -> Ballot | None:
         """Return the ballot of a proposal's round if it is on this proposal."""
-        if proposal.topic is Topic.PRICES:
-            found = self.price_ballots.get((proposal.period, proposal.round))
+        p = proposal
+        if p.topic is Topic.PRICES:
+            found = self.price_ballots.get((p.period, p.round))
+        elif p.topic is Topic.REPORT:
+            found = self.period(p.period).ballots.get((p.version, p.round))
+        elif p.topic is Topic.HEADROOM:
+            found = self.votes.headroom_ballots.get((p.period, p.round))
         else:
-            found = self.period(proposal.period).ballots.get((proposal.version, proposal.round))
+            found = self.votes.clearings.get(p.period)
         return found if found and found.proposal == proposal else None
 
     # -- the keeper's `Past`
@@ -210,6 +184,7 @@ class View:
 
     def _admitted(self, _at: int, args: Args) -> None:
         self.meters[args["node"]] = args["meter"]
+        self.buses[args["node"]] = args["bus"]
 
     def _seat_rotated(self, _at: int, args: Args) -> None:
         terms = self._seats.setdefault(args["seat"], {})
@@ -239,18 +214,25 @@ class View:
         self.period(period).ballots[version, round_] = ballot
 
     def _voted(self, _at: int, args: Args) -> None:
-        self._ballot_of(args).votes[args["seat"]] = args["support"]
+        ballot = self._ballot_of(args)
+        if ballot is not None:
+            ballot.votes[args["seat"]] = args["support"]
 
     def _accepted(self, at: int, args: Args) -> None:
         ballot = self._ballot_of(args)
-        ballot.accepted_at = at
-        if args["topic"] == Topic.REPORT:
+        if ballot is not None:
+            ballot.accepted_at = at
+        if ballot is not None and args["topic"] == Topic.REPORT:
             self.period(args["period"]).reports[args["version"]] = ballot
 
     def _proposal_rejected(self, _at: int, args: Args) -> None:
-        self._ballot_of(args).rejected = True
+        ballot = self._ballot_of(args)
+        if ballot is not None:
+            ballot.rejected = True
 
-    def _positions_fixed(self, _at: int, args: Args) -> None:
+    def _positions_fixed(self, at: int, args: Args) -> None:
+        if "root" in args:
+            self.votes.positions_fixed(at, args)
         self.period(args["period"]).positions[args["bucket"]] = args["positions"]
 
     def _cleared(self, _at: int, args: Args) -> None:
@@ -265,10 +247,16 @@ class View:
         p = self.period(args["period"])
         p.job, p.settled_version, p.final = None, args["version"], args["finalMode"]
 
-    def _ballot_of(self, args: Args) -> Ballot:
-        if args["topic"] == Topic.PRICES:
-            return self.price_ballots[args["period"], args["round"]]
-        return self.period(args["period"]).ballots[args["version"], args["round"]]
+    def _ballot_of(self, args: Args) -> Ballot | None:
+        """Return the ballot an event is about; None if that clearing is over."""
+        topic, period, version, round_ = (
+            args[name] for name in ("topic", "period", "version", "round")
+        )
+        if topic == Topic.PRICES:
+            return self.price_ballots[period, round_]
+        if topic == Topic.REPORT:
+            return self.period(period).ballots[version, round_]
+        return self.votes.ballot_of(topic, period, version, round_)
 
 
 _HANDLERS: Mapping[str, Callable[[View, int, Args], None]] = {
@@ -281,7 +269,13 @@ _HANDLERS: Mapping[str, Callable[[View, int, Args], None]] = {
     "Voted": View._voted,
     "Accepted": View._accepted,
     "ProposalRejected": View._proposal_rejected,
+    "HeadroomProposed": lambda view, at, args: view.votes.headroom_proposed(at, args),
+    "HeadroomFixed": lambda view, at, args: view.votes.headroom_fixed(at, args),
     "PositionsFixed": View._positions_fixed,
+    "Checked": lambda view, at, args: view.votes.checked(at, args),
+    "Reopened": lambda view, at, args: view.votes.reopened(at, args),
+    "Objected": lambda view, at, args: view.votes.objected(at, args),
+    "Derated": lambda view, at, args: view.votes.derated(at, args),
     "Cleared": View._cleared,
     "Continued": View._continued,
     "PeriodSettled": View._period_settled,

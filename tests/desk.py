@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from oracle.meters.source import Reading
 from oracle.pricing import NoPrices, price_tuple
 from oracle.readings import OwnReadings
 from oracle.view import View
+from oracle.wires import Wires
 from tests.world import EPOCH_S, PENG, default_schedule
 
 CLOCK = default_schedule()
@@ -51,16 +52,19 @@ class Known:
 class Desk:
     """One seat's desk: what the chain and the meters told, and what is due."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(
+        self, folder: Path, roster: Roster = ROSTER, members: Sequence[str] = tuple(ROSTER)
+    ) -> None:
         self.source = Known()
-        self.readings = OwnReadings(Journal(folder / "journal.sqlite"), self.source, ROSTER)
+        self.readings = OwnReadings(Journal(folder / "journal.sqlite"), self.source, roster)
         self.view = View()
+        self.wires: Wires | None = None
         self._number = 0
         for seat, signer in enumerate(SIGNERS):
             self.tell("SeatRotated", EPOCH_S, seat=seat, signer=signer, fromPeriod=0)
         self.tell("BenchmarkSet", EPOCH_S, fromPeriod=0, prices=price_tuple(BENCHMARK))
-        for node, meter in enumerate(ROSTER, 1):
-            self.tell("Admitted", EPOCH_S, node=node, meter=meter_key(meter))
+        for node, meter in enumerate(members, 1):
+            self.tell("Admitted", EPOCH_S, node=node, meter=meter_key(meter), bus=node)
 
     def tell(self, name: str, at: int, **args: Any) -> None:  # noqa: ANN401
         self._number += 1
@@ -108,6 +112,7 @@ class Desk:
             view=self.view,
             readings=self.readings,
             prices=NoPrices(),
+            wires=self.wires,
             first_period=1,
             patience_s=30,
             periods=range(PERIOD, PERIOD + 1),

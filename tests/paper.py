@@ -24,7 +24,7 @@ from market.packing import pack_positions, pack_readings, root_of
 from market.types import MeterReading, Options, Position, Quality
 from oracle.alarms import QuorumWatch
 from oracle.config import ReportConfig
-from oracle.follower import Follower, _kinds
+from oracle.follower import CONTRACTS, Follower, _kinds
 from oracle.journal import Journal
 from oracle.node import Node
 from tests.world import default_schedule
@@ -136,9 +136,7 @@ class PaperNode:
     def __init__(self, journal: Path, nodes: int = 20) -> None:
         """Take up from a journal."""
         self.chain = PaperChain(nodes)
-        deployment = SimpleNamespace(
-            deployment_block=-1, addresses=dict.fromkeys(("Registry", "Oracle", "Master"), "0x")
-        )
+        deployment = SimpleNamespace(deployment_block=-1, addresses=dict.fromkeys(CONTRACTS, "0x"))
         market = cast(Market, SimpleNamespace(chain=self.chain, deployment=deployment))
         self.journal = Journal(journal)
         self.follower = Follower(market, self.journal, 0, CHUNK_BLOCKS)
@@ -151,7 +149,7 @@ class PaperNode:
             set(),
             QuorumWatch(),
         )
-        node._readings = node._prices = node._sender = None
+        node._readings = node._prices = node._wires = node._sender = None
         self._node = node
 
     @property

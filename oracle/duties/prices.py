@@ -7,9 +7,10 @@ from itertools import takewhile
 
 from market.prices import PeriodPrices
 from market.schedule import primary
+from oracle.ballot import Ballot
 from oracle.duties.situation import FixPrices, ProposePrices, Situation, Vote
 from oracle.pricing import own_prices
-from oracle.view import MOST_PERIODS, Ballot
+from oracle.view import MOST_PERIODS
 
 MOST_TRIES = 3
 """Prices that failed this often, or were rejected, are not proposed again unchanged."""

@@ -17,8 +17,9 @@ from market.messages import Proposal, Topic
 from market.packing import PackingError, pack_readings, root_of
 from market.schedule import primary
 from market.types import MeterReading, Quality
+from oracle.ballot import Ballot
 from oracle.duties.situation import ProposeReport, Situation, Vote
-from oracle.view import Ballot, PeriodView
+from oracle.view import PeriodView
 
 MOST_TRIES = 3
 """A report that failed this often, or was rejected, is not proposed again unchanged.

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from market.messages import Proposal, Topic
+from market.lines import Derate
+from market.messages import Proposal
 from market.prices import PeriodPrices
 from market.schedule import Schedule
 from oracle.pricing import PriceSource
 from oracle.readings import OwnReadings
 from oracle.view import View
+from oracle.wires import Wires
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +83,34 @@ class FixPrices:
 
 
 @dataclass(frozen=True, slots=True)
+class ProposeHeadroom:
+    """Propose the headroom of consecutive periods."""
+
+    first: int
+    round: int
+    headrooms: tuple[bytes, ...]
+
+    @property
+    def purpose(self) -> str:
+        """What it is for."""
+        return f"propose headroom {self.first}+{len(self.headrooms)} r{self.round}"
+
+
+@dataclass(frozen=True, slots=True)
+class FixHeadroom:
+    """Write accepted headrooms down."""
+
+    first: int
+    round: int
+    headrooms: tuple[bytes, ...]
+
+    @property
+    def purpose(self) -> str:
+        """What it is for."""
+        return f"fix headroom {self.first}+{len(self.headrooms)} r{self.round}"
+
+
+@dataclass(frozen=True, slots=True)
 class Vote:
     """Vote on a proposal."""
 
@@ -91,12 +121,44 @@ class Vote:
     @property
     def purpose(self) -> str:
         """What it is for."""
-        p = self.proposal
-        what = "prices" if p.topic is Topic.PRICES else "report"
-        return f"vote {what} {p.period} v{p.version} r{p.round}"
+        return _word_on(self.proposal)
 
 
-Action = Clear | Settle | ProposeReport | ProposePrices | FixPrices | Vote
+@dataclass(frozen=True, slots=True)
+class Object:
+    """Oppose a clearing, and say what would mend it.
+
+    Attributes:
+        proposal: The clearing.
+        derate: The line and its limit.
+        reason: Why.
+    """
+
+    proposal: Proposal
+    derate: Derate
+    reason: str
+
+    @property
+    def purpose(self) -> str:
+        """What it is for: the seat's one word, whatever it is."""
+        return _word_on(self.proposal)
+
+
+def _word_on(p: Proposal) -> str:
+    return f"vote {p.topic.name.lower()} {p.period} v{p.version} r{p.round}"
+
+
+Action = (
+    Clear
+    | Settle
+    | ProposeReport
+    | ProposePrices
+    | FixPrices
+    | ProposeHeadroom
+    | FixHeadroom
+    | Vote
+    | Object
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +174,7 @@ class Situation:
         view: What the chain told.
         readings: What the meters told.
         prices: Where this node's prices come from.
+        wires: What it knows of the wires; None in a market without any.
         first_period: The first period the market settles.
         patience_s: How long after a close to wait for silent meters.
         periods: Periods whose gate has closed and that may still need something, ascending.
@@ -125,6 +188,7 @@ class Situation:
     view: View
     readings: OwnReadings
     prices: PriceSource
+    wires: Wires | None
     first_period: int
     patience_s: int
     periods: range
