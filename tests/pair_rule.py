@@ -8,11 +8,11 @@ from dataclasses import replace
 from eth_abi.abi import decode, encode
 from hypothesis import strategies as st
 
+from market.clearing.pair_calls import PairCall
 from market.clearing.pair_claims import (
     ENTRY_BYTES,
     PAIR_BYTES,
     TRADES,
-    PairCall,
     PairClaim,
     Room,
     encode_block,

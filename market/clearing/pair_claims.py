@@ -1,8 +1,8 @@
-"""What the contract `Pairwise` is told of a clearing: the claim, and the feed cut into calls.
+"""What the contract `Pairwise` is told of a clearing: the claim, and the blocks of its feed.
 
 `contracts/interfaces/IPairwise.sol` has the formats, docs/adr the reason why they prove a clearing.
 Whoever continues another's calls computes the same claim: a clearing and its blocks follow from
-the book alone.
+the book alone. `market.clearing.pair_calls` cuts the feed into calls.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -12,7 +12,6 @@ from typing import Final, NamedTuple
 import numpy as np
 from eth_utils.crypto import keccak
 
-from market.clearing.errors import OrdersError
 from market.clearing.feeder import Contraction, Feeder, sum_by
 from market.clearing.orders import Ints, Orders
 from market.clearing.result import PairClearing
@@ -27,21 +26,6 @@ BLOCK_ITEMS: Final = 256
 MAX_SEQ: Final = 2**24 - 1
 TRADES, MERGE, PAIRS = range(3)
 """Kinds of blocks."""
-
-RUN_BYTES: Final = 352
-"""State that every call hands on; a word per bus, per named line and per open ask follow."""
-
-# Measured, calldata included, and rounded up.
-_CALL_GAS: Final = 80_000
-_BUS_GAS: Final = 600
-_ROOM_GAS: Final = 600
-_ASK_GAS: Final = 600
-_ENTRY_GAS: Final = 1_100
-_CROSSING_GAS: Final = 700
-_PAIR_GAS: Final = 1_200
-_LINE_GAS: Final = 330
-_PAGE_GAS: Final = 40_000
-_ORDER_GAS: Final = 2_500
 
 
 class Room(NamedTuple):
@@ -58,6 +42,7 @@ class PairClaim:
 
     Attributes:
         claim: What the period's clearing is known by.
+        pages: What the claim's first hash is over, page by page.
         trades: Block of each page, in the order of the buckets.
         merge: Blocks of the merge order.
         pairs: Blocks of the pairs that cross a named line.
@@ -68,6 +53,7 @@ class PairClaim:
     """
 
     claim: bytes
+    pages: tuple[bytes, ...]
     trades: tuple[bytes, ...]
     merge: tuple[bytes, ...]
     pairs: tuple[bytes, ...]
@@ -75,22 +61,6 @@ class PairClaim:
     path_lines: tuple[int, ...]
     rooms: tuple[Room, ...]
     buses: int
-
-
-class PairCall(NamedTuple):
-    """One call of the contract.
-
-    Attributes:
-        first_page: First page it brings.
-        pages: How many pages it brings.
-        feed: The blocks.
-        last: Whether it is the last call.
-    """
-
-    first_page: int
-    pages: int
-    feed: bytes
-    last: bool
 
 
 def pair_claim(
@@ -118,10 +88,17 @@ def pair_claim(
     merge = _blocks(_entries(orders, bus, clearing.merge_order), block_items)
     pairs = _blocks(_pairs(orders, clearing, zones.zone_of_bus[bus]), block_items)
     rooms = [Room(line, int(lines.up_wh[line]), int(lines.down_wh[line])) for line in named]
-    claim = encode_claim(pages, trades, merge, pairs, rooms)
-    open_asks = _open_asks(orders, clearing, block_items)
-    path_lines = _path_lines(pairs, zones.feeder)
-    return PairClaim(claim, trades, merge, pairs, open_asks, path_lines, tuple(rooms), len(lines))
+    return PairClaim(
+        claim=encode_claim(pages, trades, merge, pairs, rooms),
+        pages=_page_blocks(pages, trades),
+        trades=trades,
+        merge=merge,
+        pairs=pairs,
+        open_asks=_open_asks(orders, clearing, block_items),
+        path_lines=_path_lines(pairs, zones.feeder),
+        rooms=tuple(rooms),
+        buses=len(lines),
+    )
 
 
 def encode_claim(
@@ -132,78 +109,11 @@ def encode_claim(
     rooms: Sequence[Room],
 ) -> bytes:
     """Commit to the pages and to all blocks, and name lines."""
-    claim = _chain(map(_page_block, range(len(pages)), pages, trades))
-    claim += _chain(merge) + _chain(pairs)
+    claim = _hash(_page_blocks(pages, trades)) + _hash(merge) + _hash(pairs)
     for room in rooms:
         claim += room.line.to_bytes(2, "big")
         claim += room.up_wh.to_bytes(8, "big") + room.down_wh.to_bytes(8, "big")
     return claim
-
-
-def pair_calls(
-    claim: PairClaim, pages: Sequence[bytes], most_bytes: int, most_gas: int
-) -> list[PairCall]:
-    """Cut a claim into calls that each fit a transaction: merge order, pairs, then pages.
-
-    Args:
-        claim: The claim.
-        pages: What the calls carry of each page besides its block of trades, for its length.
-        most_bytes: Calldata that claim, state, feed and pages of a call may take.
-        most_gas: What a call may use.
-
-    Raises:
-        OrdersError: A single block does not fit; the market is too large for these limits.
-    """
-    steps = list(_steps(claim, pages))
-    calls: list[PairCall] = []
-    waiting, done = 0, 0
-    while done < len(steps) or not calls:
-        left_bytes = (
-            most_bytes - len(claim.claim) - RUN_BYTES - 32 * (claim.buses + len(claim.rooms))
-        )
-        left_bytes -= 32 * waiting
-        left_gas = most_gas - _CALL_GAS - _BUS_GAS * claim.buses - _ROOM_GAS * len(claim.rooms)
-        left_gas -= _ASK_GAS * waiting
-        first = done
-        while done < len(steps):
-            left_bytes -= len(steps[done].block) + steps[done].page_bytes
-            left_gas -= steps[done].gas
-            if min(left_bytes, left_gas) < 0:
-                break
-            done += 1
-        if done == first < len(steps):
-            raise OrdersError(
-                f"a block needs more than {most_bytes} bytes or {most_gas} gas in a call; "
-                "make blocks smaller or split the market"
-            )
-        part = steps[first:done]
-        waiting = part[-1].waiting if part else 0
-        brought = sum(call.pages for call in calls)
-        feed = b"".join(step.block for step in sorted(part, key=lambda step: not step.is_page))
-        page_count = sum(step.is_page for step in part)
-        calls.append(PairCall(brought, page_count, feed, done == len(steps)))
-    return calls
-
-
-class _Step(NamedTuple):
-    block: bytes
-    gas: int
-    waiting: int = 0
-    is_page: bool = False
-    page_bytes: int = 0
-
-
-def _steps(claim: PairClaim, pages: Sequence[bytes]) -> Iterator[_Step]:
-    entry_gas = _ENTRY_GAS + (_CROSSING_GAS if claim.rooms else 0)
-    for merge, waiting in zip(claim.merge, claim.open_asks, strict=True):
-        gas = len(merge) // ENTRY_BYTES * entry_gas
-        yield _Step(encode_block(MERGE, merge), gas, waiting)
-    for pairs, passed in zip(claim.pairs, claim.path_lines, strict=True):
-        gas = len(pairs) // PAIR_BYTES * _PAIR_GAS + passed * _LINE_GAS
-        yield _Step(encode_block(PAIRS, pairs), gas)
-    for page, trades in zip(pages, claim.trades, strict=True):
-        gas = _PAGE_GAS + len(page) // RECORD_BYTES * _ORDER_GAS
-        yield _Step(encode_block(TRADES, trades), gas, is_page=True, page_bytes=len(page))
 
 
 def _zones(bus: Ints, clearing: PairClearing, feeder: Feeder) -> Contraction:
@@ -308,15 +218,24 @@ def _blocks(items: Iterable[bytes], block_items: int) -> tuple[bytes, ...]:
     return tuple(b"".join(every[i : i + block_items]) for i in range(0, len(every), block_items))
 
 
-def _page_block(bucket: int, orders: bytes, trades: bytes) -> bytes:
-    return bucket.to_bytes(32, "big") + keccak(orders) + keccak(trades)
+def _page_blocks(pages: Sequence[bytes], trades: Sequence[bytes]) -> tuple[bytes, ...]:
+    return tuple(
+        bucket.to_bytes(32, "big") + keccak(orders) + keccak(traded)
+        for bucket, (orders, traded) in enumerate(zip(pages, trades, strict=True))
+    )
 
 
-def _chain(blocks: Iterable[bytes]) -> bytes:
-    """Hash blocks one after the other: `h' = keccak256(h ++ keccak256(block))` from 0."""
+def chain(blocks: Iterable[bytes]) -> Iterator[bytes]:
+    """Hash blocks one after the other: `h' = keccak256(h ++ keccak256(block))` from 0, included."""
     digest = bytes(32)
+    yield digest
     for block in blocks:
         digest = keccak(digest + keccak(block))
+        yield digest
+
+
+def _hash(blocks: Iterable[bytes]) -> bytes:
+    *_, digest = chain(blocks)
     return digest
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from market.chain import TX_GAS_LIMIT
-from market.clearing.pair_claims import pair_calls
+from market.clearing.pair_calls import pair_calls
 from market.contracts import artifact
 from market.devnet import Anvil
 from tests.bare_chain import Chain

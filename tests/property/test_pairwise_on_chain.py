@@ -10,7 +10,8 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from market.clearing.pair_claims import TRADE_BYTES, PairClaim, Room, pair_calls
+from market.clearing.pair_calls import next_call, pair_calls, progress_of
+from market.clearing.pair_claims import TRADE_BYTES, PairClaim, Room
 from market.contracts import artifact
 from market.devnet import Anvil
 from tests.bare_chain import CallRefused, Chain
@@ -67,6 +68,37 @@ def test_check__of_the_planned_calls__gives_the_positions(
     assert [call.last for call in calls] == [False] * (len(calls) - 1) + [True]
     assert calls[-1].pages
     assert rule.run(book, claim.claim, calls) == expected(book)
+
+
+@given(st.data())
+@quickly
+def test_progress__of_anybodys_calls__is_what_they_brought(
+    rule: Verifier, data: st.DataObject
+) -> None:
+    book = data.draw(chain_books())
+    claim = claim_of(book, data.draw(st.integers(1, 4)))
+    *begun, _ = data.draw(chunkings(claim))
+    assume(begun)
+    brought, state = [], b""
+    for call in begun:
+        pages = book.pages[call.first_page : call.first_page + call.pages]
+        found, state = rule.check(
+            book, claim.claim, call.feed, state=state, pages=pages, last=False
+        )
+        brought += found
+    done = progress_of(claim, state)
+    assert done is not None
+    assert done.pages == len(brought)
+    assume(done.pages < book.buckets)
+    sizes = [b"".join(page[1:]) for page in book.pages]
+    while done.pages < book.buckets:
+        call, done = next_call(claim, sizes, done, 5_000, 10**9)
+        pages = book.pages[call.first_page : call.first_page + call.pages]
+        found, state = rule.check(
+            book, claim.claim, call.feed, state=state, pages=pages, last=call.last
+        )
+        brought += found
+    assert brought == expected(book)
 
 
 @given(st.data())

@@ -9,7 +9,8 @@ import pytest
 from eth_abi.abi import encode
 from eth_utils.crypto import keccak
 
-from market.clearing.pair_claims import PairClaim
+from market.clearing.pair_calls import Progress, progress_of
+from market.clearing.pair_claims import MERGE, PAIRS, TRADES, PairClaim, encode_block
 from market.contracts import artifact
 from market.devnet import Anvil
 from tests.bare_chain import Chain
@@ -96,6 +97,21 @@ def test_calls__in_one_or_many__reach_the_same_products(rule: Verifier) -> None:
     for kind, blocks in enumerate((claim.trades, claim.merge, claim.pairs)):
         for i, data in enumerate(blocks):
             pages = BOOK.pages[i : i + 1] if kind == 0 else []
-            block = bytes([kind]) + len(data).to_bytes(3, "big") + data
+            block = encode_block(kind, data)
             _, state = rule.check(BOOK, claim.claim, block, state=state, pages=pages, last=False)
     assert state == at_once
+
+
+@pytest.mark.parametrize("kind", [TRADES, MERGE, PAIRS])
+def test_progress__of_a_check_fed_with_anything_else__is_none(rule: Verifier, kind: int) -> None:
+    claim = claim_of(BOOK, block_items=3)
+    blocks = (claim.trades, claim.merge, claim.pairs)[kind]
+    pages = BOOK.pages[:1] if kind == TRADES else []
+    wrong = blocks[0][:-1] + bytes([blocks[0][-1] ^ 1])
+    states = [
+        rule.check(BOOK, claim.claim, encode_block(kind, data), pages=pages, last=False)[1]
+        for data in (blocks[0], wrong)
+    ]
+    assert progress_of(claim, states[0]) == Progress(kind == MERGE, kind == PAIRS, kind == TRADES)
+    assert progress_of(claim, states[1]) is None
+    assert progress_of(claim, b"") == Progress(0, 0, 0)
