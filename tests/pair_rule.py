@@ -11,12 +11,15 @@ from hypothesis import strategies as st
 from market.clearing.pair_calls import PairCall
 from market.clearing.pair_claims import (
     ENTRY_BYTES,
+    MERGE,
     PAIR_BYTES,
+    PAIRS,
     TRADES,
     PairClaim,
     Room,
     encode_block,
     encode_claim,
+    page_blocks,
     pair_claim,
 )
 from tests.bare_chain import Chain, method_of
@@ -105,8 +108,9 @@ def sealed(
         pairs=claim.pairs if pairs is None else (pairs,),
         rooms=claim.rooms if rooms is None else tuple(rooms),
     )
-    lists = changed.trades, changed.merge, changed.pairs, changed.rooms
-    return replace(changed, claim=encode_claim([page[1] for page in book.pages], *lists))
+    bound = page_blocks([page[1] for page in book.pages], changed.trades)
+    code = encode_claim(bound, changed.merge, changed.pairs, changed.rooms)
+    return replace(changed, claim=code, pages=bound)
 
 
 def items(data: bytes, size: int) -> list[bytes]:
@@ -131,27 +135,31 @@ def one_call(claim: PairClaim) -> list[PairCall]:
 
 def whole_feed(claim: PairClaim) -> bytes:
     """All blocks of a claim."""
-    kinds = (claim.trades, claim.merge, claim.pairs)
-    return b"".join(
-        encode_block(kind, data) for kind, blocks in enumerate(kinds) for data in blocks
-    )
+    lists = ((MERGE, claim.merge), (PAIRS, claim.pairs))
+    blocks = (encode_block(kind, data) for kind, blocks in lists for data in blocks)
+    return trades_feed(claim, 0, len(claim.pages)) + b"".join(blocks)
+
+
+def trades_feed(claim: PairClaim, first: int, end: int) -> bytes:
+    """The blocks of some pages; one without orders has none."""
+    told = zip(claim.pages[first:end], claim.trades[first:end], strict=True)
+    return b"".join(encode_block(TRADES, trades) for page, trades in told if page)
 
 
 @st.composite
 def chunkings(draw: st.DrawFn, claim: PairClaim) -> list[PairCall]:
     """Any interleaving of pages, merge order and pairs over any number of calls."""
-    todo = (list(claim.trades), list(claim.merge), list(claim.pairs))
+    total = (len(claim.pages), len(claim.merge), len(claim.pairs))
+    done = [0, 0, 0]
     calls: list[PairCall] = []
-    brought = 0
-    while any(todo) or not calls:
-        count = [len(blocks) - draw(st.integers(0, len(blocks))) for blocks in todo]
-        pages, *lists = (
-            b"".join(encode_block(kind, data) for data in blocks[:most])
-            for kind, blocks, most in zip(range(3), todo, count, strict=True)
-        )
-        for blocks, most in zip(todo, count, strict=True):
-            del blocks[:most]
-        feed = pages + b"".join(draw(st.permutations(lists)))
-        calls.append(PairCall(brought, count[TRADES], feed, last=not any(todo)))
-        brought += count[TRADES]
+    while not calls or not calls[-1].last:
+        # To bring all that is left is the simplest.
+        ends = [end - draw(st.integers(0, end - now)) for end, now in zip(total, done, strict=True)]
+        lists = [
+            b"".join(encode_block(kind, data) for data in blocks[done[kind] : ends[kind]])
+            for kind, blocks in ((MERGE, claim.merge), (PAIRS, claim.pairs))
+        ]
+        feed = trades_feed(claim, done[0], ends[0]) + b"".join(draw(st.permutations(lists)))
+        calls.append(PairCall(done[0], ends[0] - done[0], feed, last=tuple(ends) == total))
+        done = ends
     return calls

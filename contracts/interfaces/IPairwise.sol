@@ -9,9 +9,9 @@ import {IRule} from "./IRule.sol";
 ///
 /// The claim is `pages 32 | merge 32 | pairs 32`, then per line that may bind, ascending: line 2 | up 8 | down 8, what the
 /// agreements leave of its headroom, Wh. The first three commit to what is fed, each `h' = keccak256(h ++ keccak256(block))`
-/// from 0; a page's block is `bucket 32 | keccak256(orders) | keccak256(trades)`.
+/// from 0; a page's block is `bucket 32 | keccak256(orders) | keccak256(trades)`; pages without orders have none.
 ///
-/// The feed is a sequence of blocks `kind 1 | length 3 | bytes`, one of trades for each page of the call first:
+/// The feed is a sequence of blocks `kind 1 | length 3 | bytes`, one of trades for each page with orders of the call first:
 ///
 ///     0 trades  per eligible order of the page: traded_wh 5, amount_nyuan 9 of the replay without lines;
 ///               and if the claim names lines, what they cut off: cut_wh 5, cut_nyuan 9

@@ -55,12 +55,15 @@ contract Pairwise is IPairwise {
         if (terms.mode == MARKET) _resume(w, _challenge(terms, lines, claim, cancelled), lines, claim, state);
         for (uint256 i; i < pages.length; ++i) {
             w.tally.start(pages[i].agreed);
-            if (terms.mode == MARKET) {
-                bytes calldata trades;
-                (trades, offset) = _block(feed, offset, TRADES, 1);
-                _page(w, terms, cancelled, pages[i], trades);
-            } else {
+            if (terms.mode != MARKET) {
                 _standing(w.tally, terms, cancelled, pages[i].orders);
+            } else {
+                _agreed(w.wiring, pages[i].agreed, pages[i].buses);
+                if (pages[i].orders.length != 0) {
+                    bytes calldata trades;
+                    (trades, offset) = _block(feed, offset, TRADES, 1);
+                    _page(w, terms, cancelled, pages[i], trades);
+                }
             }
             positions[i] = w.tally.records(terms.mode == VOID);
         }
@@ -116,7 +119,6 @@ contract Pairwise is IPairwise {
         (uint256 low, uint256 high, uint256 next) = (terms.low, terms.high, 0);
         (uint256 bidLock, uint256 askLock) = (terms.feeCap, terms.priceCap);
         unchecked {
-            _agreed(w.wiring, page.agreed, page.buses);
             for (uint256 offset; offset < orders.length;) {
                 uint256 end = offset + 2 + ORDER * (Records.word(orders, offset) >> 240);
                 for (offset += 2; offset < end; offset += ORDER) {

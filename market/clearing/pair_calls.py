@@ -1,4 +1,4 @@
-"""Cuts a claim for the contract `Pairwise` into calls that each fit a transaction.
+"""Cuts a claim for the contract `Pairwise` into calls.
 
 The calls bring the merge order first, then the pairs, then the pages, whose last one ends the
 check. What waits on the stack goes through the state of the calls, so it matters for their size.
@@ -7,7 +7,6 @@ check. What waits on the stack goes through the state of the calls, so it matter
 from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
-from market.clearing.errors import OrdersError
 from market.clearing.pair_claims import (
     ENTRY_BYTES,
     MERGE,
@@ -67,11 +66,12 @@ class _Step(NamedTuple):
     page_bytes: int = 0
 
 
-def progress_of(claim: PairClaim, state: bytes) -> Progress | None:
+def progress_of(claim: PairClaim, bucket: int, state: bytes) -> Progress | None:
     """Read off the state of a check how far it has come.
 
     Args:
         claim: The claim that the check is of.
+        bucket: The next bucket.
         state: What the rule returned, empty at the beginning.
 
     Returns:
@@ -80,9 +80,11 @@ def progress_of(claim: PairClaim, state: bytes) -> Progress | None:
     if not state:
         return Progress()
     pages, merge, pairs = (state[at : at + 32] for at in (32, 64, 96))
-    fed = (merge, claim.merge), (pairs, claim.pairs), (pages, claim.pages)
+    if list(chain(filter(None, claim.pages[:bucket])))[-1] != pages:
+        return None
     try:
-        return Progress(*(list(chain(blocks)).index(reached) for reached, blocks in fed))
+        merged = list(chain(claim.merge)).index(merge)
+        return Progress(merged, list(chain(claim.pairs)).index(pairs), bucket)
     except ValueError:
         return None
 
@@ -90,7 +92,7 @@ def progress_of(claim: PairClaim, state: bytes) -> Progress | None:
 def next_call(
     claim: PairClaim, pages: Sequence[bytes], done: Progress, most_bytes: int, most_gas: int
 ) -> tuple[PairCall, Progress]:
-    """Put as much as fits into the next call.
+    """Put as much as fits, but at least one block, into the next call.
 
     Args:
         claim: The claim.
@@ -101,9 +103,6 @@ def next_call(
 
     Returns:
         The call, and what has been brought after it.
-
-    Raises:
-        OrdersError: Not even one block fits; the market is too large for these limits.
     """
     waiting = claim.open_asks[done.merge - 1] if done.merge else 0
     state_words = claim.buses + len(claim.rooms) + waiting
@@ -114,14 +113,9 @@ def next_call(
     for step in _steps(claim, pages, done):
         left_bytes -= len(step.block) + step.page_bytes
         left_gas -= step.gas
-        if min(left_bytes, left_gas) < 0:
+        if steps and min(left_bytes, left_gas) < 0:
             break
         steps.append(step)
-    if not steps:
-        raise OrdersError(
-            f"a block needs more than {most_bytes} bytes or {most_gas} gas in a call; "
-            "make blocks smaller or split the market"
-        )
     # The trades of the pages come first in a feed.
     feed = b"".join(step.block for step in sorted(steps, key=lambda step: step.kind != TRADES))
     trades, merge, pairs = (sum(s.kind == kind for s in steps) for kind in (TRADES, MERGE, PAIRS))
@@ -132,7 +126,7 @@ def next_call(
 def pair_calls(
     claim: PairClaim, pages: Sequence[bytes], most_bytes: int, most_gas: int
 ) -> list[PairCall]:
-    """Cut a whole claim into calls; arguments and errors as of `next_call`."""
+    """Cut a whole claim into calls; arguments as of `next_call`."""
     calls: list[PairCall] = []
     done = Progress()
     while not calls or not calls[-1].last:
@@ -149,6 +143,8 @@ def _steps(claim: PairClaim, pages: Sequence[bytes], done: Progress) -> Iterator
     for pairs, passed in list(zip(claim.pairs, claim.path_lines, strict=True))[done.pairs :]:
         gas = len(pairs) // PAIR_BYTES * _PAIR_GAS + passed * _LINE_GAS
         yield _Step(PAIRS, encode_block(PAIRS, pairs), gas)
-    for page, trades in list(zip(pages, claim.trades, strict=True))[done.pages :]:
+    columns = (pages, claim.pages, claim.trades)
+    for page, has_orders, trades in list(zip(*columns, strict=True))[done.pages :]:
+        block = encode_block(TRADES, trades) if has_orders else b""
         gas = _PAGE_GAS + len(page) // RECORD_BYTES * _ORDER_GAS
-        yield _Step(TRADES, encode_block(TRADES, trades), gas, len(page))
+        yield _Step(TRADES, block, gas, len(page))

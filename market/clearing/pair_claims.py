@@ -42,8 +42,8 @@ class PairClaim:
 
     Attributes:
         claim: What the period's clearing is known by.
-        pages: What the claim's first hash is over, page by page.
-        trades: Block of each page, in the order of the buckets.
+        pages: What the claim's first hash is over, for each page; empty without orders.
+        trades: Block of each page, in the order of the buckets; empty without orders.
         merge: Blocks of the merge order.
         pairs: Blocks of the pairs that cross a named line.
         open_asks: How many asks wait on the stack after each block of the merge order.
@@ -87,10 +87,11 @@ def pair_claim(
     trades = tuple(b"".join(trade_of.get(seq, b"") for seq in _seqs(page)) for page in pages)
     merge = _blocks(_entries(orders, bus, clearing.merge_order), block_items)
     pairs = _blocks(_pairs(orders, clearing, zones.zone_of_bus[bus]), block_items)
+    bound = page_blocks(pages, trades)
     rooms = [Room(line, int(lines.up_wh[line]), int(lines.down_wh[line])) for line in named]
     return PairClaim(
-        claim=encode_claim(pages, trades, merge, pairs, rooms),
-        pages=_page_blocks(pages, trades),
+        claim=encode_claim(bound, merge, pairs, rooms),
+        pages=bound,
         trades=trades,
         merge=merge,
         pairs=pairs,
@@ -102,14 +103,10 @@ def pair_claim(
 
 
 def encode_claim(
-    pages: Sequence[bytes],
-    trades: Sequence[bytes],
-    merge: Sequence[bytes],
-    pairs: Sequence[bytes],
-    rooms: Sequence[Room],
+    pages: Sequence[bytes], merge: Sequence[bytes], pairs: Sequence[bytes], rooms: Sequence[Room]
 ) -> bytes:
-    """Commit to the pages and to all blocks, and name lines."""
-    claim = _hash(_page_blocks(pages, trades)) + _hash(merge) + _hash(pairs)
+    """Commit to pages, as `page_blocks` has them, merge order and pairs, and name lines."""
+    claim = _hash(filter(None, pages)) + _hash(merge) + _hash(pairs)
     for room in rooms:
         claim += room.line.to_bytes(2, "big")
         claim += room.up_wh.to_bytes(8, "big") + room.down_wh.to_bytes(8, "big")
@@ -218,9 +215,10 @@ def _blocks(items: Iterable[bytes], block_items: int) -> tuple[bytes, ...]:
     return tuple(b"".join(every[i : i + block_items]) for i in range(0, len(every), block_items))
 
 
-def _page_blocks(pages: Sequence[bytes], trades: Sequence[bytes]) -> tuple[bytes, ...]:
+def page_blocks(pages: Sequence[bytes], trades: Sequence[bytes]) -> tuple[bytes, ...]:
+    """Bind the orders of each page to what they trade; empty for a page without orders."""
     return tuple(
-        bucket.to_bytes(32, "big") + keccak(orders) + keccak(traded)
+        bucket.to_bytes(32, "big") + keccak(orders) + keccak(traded) if orders else b""
         for bucket, (orders, traded) in enumerate(zip(pages, trades, strict=True))
     )
 

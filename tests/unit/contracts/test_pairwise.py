@@ -107,6 +107,13 @@ def test_check__of_agreements__lets_them_flow_first(rule: Verifier) -> None:
     assert rule.run(book, claim.claim, one_call(claim)) == expected(book)
 
 
+def test_claim__with_more_buckets_without_orders__is_the_same(rule: Verifier) -> None:
+    later = replace(BOUND, buckets=5)
+    claim = claim_of(later)
+    assert claim.claim == claim_of(BOUND).claim
+    assert rule.run(later, claim.claim, one_call(claim)) == expected(later)
+
+
 @pytest.mark.parametrize(("mode", "kept"), [(1, 7_000), (2, 0)], ids=["standing", "void"])
 def test_check__when_nothing_trades__keeps_options_and_locks(
     rule: Verifier, mode: int, kept: int

@@ -108,10 +108,11 @@ def test_progress__of_a_check_fed_with_anything_else__is_none(rule: Verifier, ki
     blocks = (claim.trades, claim.merge, claim.pairs)[kind]
     pages = BOOK.pages[:1] if kind == TRADES else []
     wrong = blocks[0][:-1] + bytes([blocks[0][-1] ^ 1])
-    states = [
+    right, other = (
         rule.check(BOOK, claim.claim, encode_block(kind, data), pages=pages, last=False)[1]
         for data in (blocks[0], wrong)
-    ]
-    assert progress_of(claim, states[0]) == Progress(kind == MERGE, kind == PAIRS, kind == TRADES)
-    assert progress_of(claim, states[1]) is None
-    assert progress_of(claim, b"") == Progress(0, 0, 0)
+    )
+    reached = Progress(kind == MERGE, kind == PAIRS, kind == TRADES)
+    assert progress_of(claim, len(pages), right) == reached
+    assert progress_of(claim, len(pages), other) is None
+    assert progress_of(claim, 0, b"") == Progress(0, 0, 0)
