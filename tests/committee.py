@@ -58,6 +58,7 @@ class Settings:
     Attributes:
         meters: What it reads.
         prices: The `[prices]` table.
+        grid: The grid file, in a market with a feeder.
         faults: The tables of `[[simulate.faults]]`.
         patience_s: Chain time to wait for silent meters.
         poll_s: Pause between two looks at the chain.
@@ -69,6 +70,7 @@ class Settings:
 
     meters: Meters
     prices: Mapping[str, object] = field(default_factory=lambda: {"source": "benchmark"})
+    grid: Path | None = None
     faults: Sequence[Mapping[str, object]] = ()
     patience_s: int = 0
     poll_s: float = 0.02
@@ -101,6 +103,8 @@ class Settings:
             "[report]",
             f"patience_s = {self.patience_s}",
         ]
+        if self.grid is not None:
+            lines += ["[grid]", f"file = {_toml(self.grid)}"]
         for fault in self.faults:
             lines.append("[[simulate.faults]]")
             lines += [f"{key} = {_toml(value)}" for key, value in fault.items()]

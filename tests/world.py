@@ -16,8 +16,10 @@ from web3.types import TxReceipt
 from market.chain import Chain
 from market.deployment import Market, Terms, deploy
 from market.devnet import MNEMONIC, Anvil, rpc
+from market.grid import Grid
 from market.history import History
 from market.keeper import Keeper
+from market.lines import SINGLE_BUS, table_of
 from market.messages import Agreement, Declaration, Proposal, Topic
 from market.packing import pack_readings, root_of
 from market.prices import Benchmark, Limits
@@ -223,8 +225,12 @@ def new_world(
     limits: Limits = LIMITS,
     accounts: int = 60,
     genesis_s: int | None = None,
+    feeder: Path | None = None,
 ) -> Iterator[World]:
-    """Start a chain, at the schedule's epoch or later, deploy a market, and stop it in the end."""
+    """Start a chain, at the schedule's epoch or later, deploy a market, and stop it in the end.
+
+    With a grid file the market has that feeder, otherwise no wires.
+    """
     schedule = schedule or default_schedule()
     with (
         Anvil(accounts=accounts, genesis_timestamp=genesis_s or schedule.epoch_s) as anvil,
@@ -240,6 +246,9 @@ def new_world(
             schedule=schedule,
             limits=limits,
             benchmark=benchmark,
+            grid=(
+                table_of(Grid.load(feeder).tree, schedule.length_s) if feeder else SINGLE_BUS
+            ).hex(),
         )
         market = deploy(chain, deployer, terms, path)
         chain.send(grid, market.token.functions.approve(market.vault.address, 2**256 - 1))
