@@ -73,7 +73,9 @@ class Lines(NamedTuple):
             GridError: If it is of another feeder.
         """
         if len(headroom) != LIMITS_BYTES * (len(self.parent) - 1):
-            raise GridError(f"a headroom of {len(headroom)} bytes is not for {len(self)} buses")
+            raise GridError(
+                f"a headroom of {len(headroom)} bytes is not for {len(self.parent)} buses"
+            )
         limits = np.frombuffer(headroom, dtype=">u4").astype(np.int64).reshape(-1, 2)
         up_wh, down_wh = np.insert(limits, 0, 0, axis=0).T
         return Lines(self.parent, up_wh, down_wh)

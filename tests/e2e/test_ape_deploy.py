@@ -16,6 +16,8 @@ from market.chain import Chain
 from market.contracts import NAMES
 from market.deployment import Deployment, Market
 from market.devnet import Anvil, find_anvil, rpc
+from market.grid import Grid
+from market.lines import SINGLE_BUS, table_of
 from scripts.demo.people import account
 from scripts.deploy import TermsError, read_terms
 
@@ -158,6 +160,22 @@ def test_bad_terms__names_file_and_key(tmp_path: Path, old: str, new: str, messa
 
     assert str(terms) in str(caught.value)
     assert message in str(caught.value)
+
+
+def test_terms__with_a_grid__carry_its_table(tmp_path: Path) -> None:
+    file = ROOT / "data" / "simbench-rural1" / "grid.json"
+    table = table_of(Grid.load(file).tree, 900).hex()
+    terms = tmp_path / "terms.toml"
+    text = EXAMPLE.read_text()
+    terms.write_text(f'grid = "{file}"\n{text}')
+    assert read_terms(EXAMPLE).grid == SINGLE_BUS.hex()
+    assert read_terms(EXAMPLE, file).grid == read_terms(terms).grid == table
+    named = text.replace('# grid = "simbench-rural1', 'grid = "simbench-rural1')
+    (tmp_path / "simbench-rural1").symlink_to(file.parent)
+    terms.write_text(named)
+    assert read_terms(terms).grid == table
+    with pytest.raises(TermsError, match=str(tmp_path / "none.json")):
+        read_terms(EXAMPLE, tmp_path / "none.json")
 
 
 def test_missing_terms__names_the_example(tmp_path: Path, on: tuple[str, ...]) -> None:
