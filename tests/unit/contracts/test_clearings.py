@@ -11,7 +11,7 @@ from market.lines import Derate
 from market.messages import Objection, Proposal, Topic
 from tests.unit.contracts.support import accepted, events, malleable, refused, send_at
 from tests.unit.contracts.voting import ROOT, TABLE, Voting
-from tests.world import World
+from tests.world import World, account
 
 OTHER_ROOT = b"\x08" * 32
 UP_2 = Derate(2, up=True, limit_wh=5_000)
@@ -160,6 +160,20 @@ def test_object__by_three_at_once__binds_at_what_two_are_content_with(world: Wor
     words = [(seat, UP_2._replace(limit_wh=limits[seat])) for seat in range(3)]
     v.send(v.object_call(p, words))
     assert v.lines(p.period).limit_wh(2, up=True) == 5_000
+
+
+@pytest.mark.parametrize("size", [4, 7, 10])
+def test_object__by_all_the_seats_that_may_lie__binds_nothing_until_one_more_does(
+    world: World, size: int
+) -> None:
+    v = Voting.on(world, seats=[account(40 + seat) for seat in range(size)])
+    liars = (size - 1) // 3
+    p = v.checked()
+    v.send(v.object_call(p, [(seat, UP_2._replace(limit_wh=seat)) for seat in range(liars)]))
+    assert v.lines(p.period).pack() == TABLE.pack()
+    v.send(v.object_call(p, [(liars, UP_2)]))
+    assert v.lines(p.period).limit_wh(2, up=True) == UP_2.limit_wh
+    assert v.standing(p.period)[0] == 1
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from eth_account.signers.local import LocalAccount
 from web3.contract import Contract
 from web3.contract.contract import ContractFunction
 from web3.types import Nonce, TxReceipt
@@ -31,20 +32,25 @@ class Voting:
     """The rooms a vote needs.
 
     Attributes:
-        world: Committee, clock and chain.
+        world: Clock and chain.
+        seats: The committee.
         oracle: The oracle.
         grid: The grid.
         master: The mock.
     """
 
     world: World
+    seats: Sequence[LocalAccount]
     oracle: Contract
     grid: Contract
     master: Contract
 
     @classmethod
-    def on(cls, world: World, table: bytes = TABLE.pack()) -> Voting:
-        """Deploy everything on a world's chain."""
+    def on(
+        cls, world: World, table: bytes = TABLE.pack(), seats: Sequence[LocalAccount] = ()
+    ) -> Voting:
+        """Deploy everything on a world's chain, with its committee or another."""
+        seats = seats or world.seats
         read, market = world.chain.read, world.market
         master = create(world, "MockMaster")
         nonce = Nonce(world.chain.nonce(world.stranger.address) + 1)
@@ -55,13 +61,13 @@ class Voting:
             market.registry.address,
             get_create_address(world.stranger.address, nonce),
             master.address,
-            [seat.address for seat in world.seats],
+            [seat.address for seat in seats],
             read(market.oracle.functions.limits()),
             read(market.oracle.functions.benchmarkOf(1)),
         )
         grid = create(world, "Grid", oracle.address, table)
         assert grid.address == get_create_address(world.stranger.address, nonce)
-        return cls(world, oracle, grid, master)
+        return cls(world, seats, oracle, grid, master)
 
     @property
     def domain(self) -> Domain:
@@ -91,7 +97,7 @@ class Voting:
     ) -> ContractFunction:
         """Return the counting of some seats' votes."""
         signed = [
-            (seat, support, proposal.sign(self.world.seats[seat], self.domain, support=support))
+            (seat, support, proposal.sign(self.seats[seat], self.domain, support=support))
             for seat in seats
         ]
         return self.oracle.functions.vote(proposal.as_tuple(), signed)
@@ -103,7 +109,7 @@ class Voting:
         signed = []
         for seat, (line, up, limit_wh) in objections:
             o = Objection(clearing, line, up, limit_wh)
-            signed.append(o.as_tuple(seat, o.sign(self.world.seats[seat], self.domain)))
+            signed.append(o.as_tuple(seat, o.sign(self.seats[seat], self.domain)))
         return self.oracle.functions.object(clearing.as_tuple(), signed, headroom)
 
     def ballot(self, p: Proposal) -> tuple[bytes, int, int, bool]:
@@ -127,7 +133,7 @@ class Voting:
     def primary(self, first: int) -> int:
         """Return the seat that may propose headroom now."""
         round_ = self.world.market.schedule.price_round(first, self.world.now())
-        return (first + round_) % len(self.world.seats)
+        return (first + round_) % len(self.seats)
 
     def lines(self, period: int, headroom: bytes = b"") -> Lines:
         """Return what the contract lets the lines carry."""
