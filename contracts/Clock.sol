@@ -84,6 +84,12 @@ abstract contract Clock {
         return _close(period) + WINDOW;
     }
 
+    /// @dev The first period whose gate is open.
+    function _firstOpenPeriod() internal view returns (uint256) {
+        uint256 reached = block.timestamp + GATE_LEAD;
+        return reached < EPOCH ? 0 : (reached - EPOCH) / LENGTH + 1;
+    }
+
     /// @dev The round running since `opening`, which must not lie in the future.
     function _roundSince(uint256 opening) internal view returns (uint256) {
         return (block.timestamp - opening) / ROUND_LENGTH;

@@ -118,9 +118,14 @@ contract Vault is IVault {
         }
         outcomes = new bytes(locks.length / ENTRY);
         for (uint256 i; i < outcomes.length; ++i) {
-            bytes calldata entry = locks[i * ENTRY:];
-            Outcome outcome = _enter(period, openPeriod, uint32(bytes4(entry)), uint64(bytes8(entry[4:])));
-            outcomes[i] = bytes1(uint8(outcome));
+            uint256 entry;
+            assembly ("memory-safe") {
+                entry := calldataload(add(locks.offset, mul(i, ENTRY)))
+            }
+            Outcome outcome = _enter(period, openPeriod, uint32(entry >> 224), uint64(entry >> 160));
+            assembly ("memory-safe") {
+                mstore8(add(add(outcomes, 0x20), i), outcome)
+            }
         }
     }
 

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from market.deployment import Market
+from market.orders import Book, Placed, Withdrawn, read_book
 from market.packing import (
     TRANSFER_BYTES,
+    PackingError,
     decode_positions,
     decode_readings,
     root_of,
@@ -137,6 +139,35 @@ class History:
                 f"the positions of period {period} do not match their root; try another endpoint"
             )
         return buckets
+
+    def book(self, period: int) -> Book:
+        """Return the orders of a period, cancelled ones marked.
+
+        Raises:
+            HistoryError: If the events do not add up to the hashes on chain.
+        """
+        functions = self._market.book.functions
+        placed = [
+            Placed(e["args"]["bucket"], e["args"]["batch"], bytes(e["args"]["records"]))
+            for e in self._events(self._market.book, "OrdersPlaced", period)
+        ]
+        withdrawn = [
+            Withdrawn(e["args"]["node"], e["args"]["batch"], e["args"]["firstSeq"])
+            for e in self._events(self._market.book, "Cancelled", period)
+        ]
+        try:
+            book = read_book(placed, withdrawn)
+        except PackingError as exc:
+            raise HistoryError(f"the orders of period {period}: {exc}") from exc
+        told = (len(book.records), len(book.cancelled))
+        if told != tuple(self._market.chain.read(functions.ordersOf(period))) or any(
+            chain != tuple(self._market.chain.read(functions.chainOf(period, bucket)))
+            for bucket, chain in book.chains().items()
+        ):
+            raise HistoryError(
+                f"the orders of period {period} do not match their hashes; try another endpoint"
+            )
+        return book
 
     def report_buckets(self, period: int, version: int) -> list[bytes]:
         """Return the packed readings of an accepted report version; none for version 0.

@@ -19,6 +19,9 @@ from market.types import Options
 NO_DEADLINE = 2**64 - 1
 """Deadline of a message that never expires by itself; the gate still ends it."""
 
+NO_ORDER_DEADLINE = 2**40 - 1
+"""The same for orders and cancels, whose deadlines have 40 bits."""
+
 
 class Topic(IntEnum):
     """What the committee votes on."""
@@ -125,6 +128,104 @@ class Declaration:
 
 
 @dataclass(frozen=True, slots=True)
+class Step:
+    """One step of an order: a quantity on one side up to a limit.
+
+    Attributes:
+        sells: Whether it is an ask; a bid otherwise.
+        energy_wh: Energy.
+        limit_uyuan_per_kwh: The least a seller takes, the most a buyer pays.
+    """
+
+    sells: bool
+    energy_wh: int
+    limit_uyuan_per_kwh: int
+
+    def as_tuple(self) -> tuple[Any, ...]:
+        """Return the struct the `Book` takes."""
+        return (self.sells, self.energy_wh, self.limit_uyuan_per_kwh)
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What a node wants of each of some periods; good for one of them per relay.
+
+    Attributes:
+        node: The node.
+        first_period: First period it is good for.
+        last_period: Last period it is good for.
+        steps: One to four steps; every bid limit below every ask limit.
+        nonce: Dead once the node's least nonce is above it.
+        options: Options for the node's position.
+        deadline: Last second it may be placed.
+    """
+
+    node: int
+    first_period: int
+    last_period: int
+    steps: tuple[Step, ...]
+    nonce: int = 0
+    options: Options = Options.NONE
+    deadline: int = NO_ORDER_DEADLINE
+
+    def as_tuple(self, domain: Domain) -> tuple[Any, ...]:
+        """Return the struct the `Book` takes."""
+        return (
+            domain.market,
+            self.node,
+            self.first_period,
+            self.last_period,
+            int(self.options),
+            self.nonce,
+            self.deadline,
+            [step.as_tuple() for step in self.steps],
+        )
+
+    def sign(self, account: LocalAccount, domain: Domain) -> bytes:
+        """Sign for the node."""
+        return _sign(account, "Subgrid Book", domain.book, domain, _ORDER, self.as_tuple(domain))
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    """The withdrawal of a node's order in a period.
+
+    Attributes:
+        node: The node.
+        period: The period.
+        least_nonce: What later orders of the node for the period need as nonce at least; one more
+            than the cancelled order's, or its signature stays good.
+        deadline: Last second the cancel may be relayed.
+    """
+
+    node: int
+    period: int
+    least_nonce: int
+    deadline: int = NO_ORDER_DEADLINE
+
+    def as_tuple(self, domain: Domain) -> tuple[Any, ...]:
+        """Return the struct the `Book` takes."""
+        return (domain.market, self.node, self.period, self.least_nonce, self.deadline)
+
+    def sign(self, account: LocalAccount, domain: Domain) -> bytes:
+        """Sign for the node."""
+        return _sign(account, "Subgrid Book", domain.book, domain, _CANCEL, self.as_tuple(domain))
+
+
+def compact(signature: bytes) -> bytes:
+    """Return the 64-byte form (EIP-2098) of a signature of 65 bytes: the parity in s's top bit.
+
+    Raises:
+        ValueError: If it is not a key's signature of 65 bytes.
+    """
+    if len(signature) != 65 or signature[64] not in (27, 28):
+        raise ValueError(
+            f"only a key's signature of 65 bytes has a compact form, this one has {len(signature)}"
+        )
+    return signature[:32] + bytes([signature[32] | (signature[64] - 27) << 7]) + signature[33:64]
+
+
+@dataclass(frozen=True, slots=True)
 class Proposal:
     """Names one proposal to the committee.
 
@@ -189,6 +290,16 @@ _DECLARATION = (
     "Declaration",
     "bytes32 market,uint32 period,uint32 node,uint8 options,uint64 deadline",
 )
+_STEP = ("Step", "bool sells,uint40 energyWh,uint32 limitUyuanPerKwh")
+_ORDER = (
+    "Order",
+    "bytes32 market,uint32 node,uint32 firstPeriod,uint32 lastPeriod,uint8 options,uint32 nonce,"
+    "uint40 deadline,Step[] steps",
+)
+_CANCEL = (
+    "Cancel",
+    "bytes32 market,uint32 node,uint32 period,uint32 leastNonce,uint40 deadline",
+)
 _VOTE = (
     "Vote",
     "bytes32 market,uint8 topic,uint32 period,uint16 version,uint32 round,bytes32 digest,"
@@ -198,6 +309,10 @@ _OBJECTION = (
     "Objection",
     "bytes32 market,uint32 period,uint16 attempt,bytes32 root,uint16 line,bool up,uint32 limitWh",
 )
+
+
+_STRUCTS = {_STEP[0]: _STEP[1]}
+"""Structs inside of messages."""
 
 
 def _sign(
@@ -210,9 +325,8 @@ def _sign(
 ) -> bytes:
     """Sign a struct given as its name, its fields as Solidity writes them, and its values."""
     primary, declared = message
-    fields = [
-        dict(zip(("type", "name"), field.split(" "), strict=True)) for field in declared.split(",")
-    ]
+    fields = _fields(declared)
+    nested = {f["type"].removesuffix("[]") for f in fields} & _STRUCTS.keys()
     data = encode_typed_data(
         domain_data={
             "name": name,
@@ -220,7 +334,24 @@ def _sign(
             "chainId": domain.chain_id,
             "verifyingContract": contract,
         },
-        message_types={primary: fields},
-        message_data={f["name"]: value for f, value in zip(fields, values, strict=True)},
+        message_types={primary: fields, **{inner: _fields(_STRUCTS[inner]) for inner in nested}},
+        message_data={
+            f["name"]: _named(f["type"], value) for f, value in zip(fields, values, strict=True)
+        },
     )
     return bytes(Account.sign_message(data, account.key).signature)
+
+
+def _fields(declared: str) -> list[dict[str, str]]:
+    return [
+        dict(zip(("type", "name"), field.split(" "), strict=True)) for field in declared.split(",")
+    ]
+
+
+def _named(kind: str, value: Any) -> Any:  # noqa: ANN401
+    """Give the values of a list of structs their names."""
+    declared = _STRUCTS.get(kind.removesuffix("[]"))
+    if declared is None:
+        return value
+    names = [field["name"] for field in _fields(declared)]
+    return [dict(zip(names, struct, strict=True)) for struct in value]

@@ -20,8 +20,9 @@ from market.grid import Grid
 from market.history import History
 from market.keeper import Keeper
 from market.lines import SINGLE_BUS, table_of
-from market.messages import Agreement, Declaration, Proposal, Topic
-from market.packing import pack_readings, root_of
+from market.messages import Agreement, Cancel, Declaration, Order, Proposal, Topic, compact
+from market.orders import SignedOrder, encode_entries
+from market.packing import bucket_of, pack_readings, root_of
 from market.prices import Benchmark, Limits
 from market.schedule import Schedule
 from market.types import MeterReading, Options
@@ -182,6 +183,35 @@ class World:
         declaration = Declaration(period, node, options)
         signature = declaration.sign(self.owner(node), domain)
         call = self.market.book.functions.declare(declaration.as_tuple(domain), signature)
+        return self.chain.send(self.stranger, call)
+
+    def place(self, period: int, order: Order) -> TxReceipt:
+        """Place an order signed by its node, relayed by the stranger."""
+        domain = self.market.domain
+        signature = compact(order.sign(self.owner(order.node), domain))
+        call = self.market.book.functions.place(period, order.as_tuple(domain), signature)
+        return self.chain.send(self.stranger, call)
+
+    def entry(self, order: Order) -> SignedOrder:
+        """Return an order with its node's signature."""
+        signature = order.sign(self.owner(order.node), self.market.domain)
+        return SignedOrder(order, compact(signature))
+
+    def place_batch(self, period: int, orders: Sequence[Order]) -> TxReceipt:
+        """Place orders of one bucket, signed by their nodes and relayed by the stranger."""
+        entries = encode_entries([self.entry(order) for order in orders])
+        bucket = bucket_of(orders[0].node)
+        call = self.market.book.functions.placeBatch(period, bucket, entries)
+        return self.chain.send(self.stranger, call)
+
+    def cancel(self, period: int, node: int, least_nonce: int) -> TxReceipt:
+        """Cancel a node's live order, signed by the node and relayed by the stranger."""
+        cancel, domain = Cancel(node, period, least_nonce), self.market.domain
+        call = self.market.book.functions.cancel(
+            cancel.as_tuple(domain),
+            cancel.sign(self.owner(node), domain),
+            *self.history.book(period).place_of(node),
+        )
         return self.chain.send(self.stranger, call)
 
     # -- the oracle

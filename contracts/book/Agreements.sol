@@ -3,7 +3,7 @@ pragma solidity ^0.8.28;
 
 import {ECDSA} from "@openzeppelin/contracts/utils/cryptography/ECDSA.sol";
 import {IAgreements} from "../interfaces/IAgreements.sol";
-import {IRegistry, CONSUMER, GENERATOR, STORAGE} from "../interfaces/IRegistry.sol";
+import {IRegistry, BUS_AT, CONSUMER, GENERATOR, STORAGE} from "../interfaces/IRegistry.sol";
 import {OpenPosition, Positions} from "../libraries/Positions.sol";
 import {ALL_OPTIONS} from "../types/Options.sol";
 import {Agreement, Declaration, Prices, Schedule} from "../types/Types.sol";
@@ -105,9 +105,22 @@ abstract contract Agreements is IAgreements, Desk {
     }
 
     /// @inheritdoc IAgreements
+    function agreedOf(uint32 period, uint32 bucket) external view returns (bytes memory positions, bytes memory buses) {
+        positions = positionsOf(period, bucket);
+        uint32[] memory nodes = new uint32[](positions.length / Positions.RECORD);
+        for (uint256 i; i < nodes.length; ++i) {
+            nodes[i] = bucket << 8 | uint8(positions[i * Positions.RECORD]);
+        }
+        uint256[] memory infos = REGISTRY.infoOf(nodes);
+        for (uint256 i; i < nodes.length; ++i) {
+            buses = abi.encodePacked(buses, uint16(infos[i] >> BUS_AT));
+        }
+    }
+
+    /// @inheritdoc IAgreements
     function positionsOf(uint32 period, uint32 bucket) public view returns (bytes memory positions) {
         uint256 present = _present[period][bucket];
-        if (present == 0) return "";
+        if (present == 0 || _periodAt[period % RING] != period) return "";
         Prices memory prices = PRICES.pricesOf(period);
         mapping(uint32 node => OpenPosition) storage words = _positions[period % RING];
         uint256 offset;

@@ -68,6 +68,10 @@ interface IAgreements is IDesk {
     /// @notice Hands over a bucket's packed positions of a period and forgets them. Only the `Master`, after the gate.
     function take(uint32 period, uint32 bucket) external returns (bytes memory positions);
 
+    /// @notice The packed positions of a bucket (SPEC section 8) and the bus of each, 2 bytes. Empty if there are none, and
+    /// when the storage has gone to a later period.
+    function agreedOf(uint32 period, uint32 bucket) external view returns (bytes memory positions, bytes memory buses);
+
     /// @notice The packed positions of a bucket (SPEC section 8); empty once taken.
     function positionsOf(uint32 period, uint32 bucket) external view returns (bytes memory positions);
 

@@ -92,6 +92,10 @@ interface IRegistry {
     /// @notice An admitted node. Reverts with `UnknownNode`.
     function nodeOf(uint32 node) external view returns (Node memory);
 
+    /// @notice Nodes as they are stored, 0 where there is none: account 160 bits from the lowest, bus 16, role 8, suspended 8,
+    /// import capacity 32, export capacity 32.
+    function infoOf(uint32[] calldata nodes) external view returns (uint256[] memory words);
+
     /// @notice The node a meter measures, 0 if none.
     function nodeOfMeter(bytes32 meter) external view returns (uint32);
 
@@ -118,3 +122,11 @@ bytes32 constant PAUSER_ROLE = keccak256("PAUSER_ROLE");
 uint8 constant GENERATOR = 1;
 uint8 constant CONSUMER = 2;
 uint8 constant STORAGE = 4;
+
+// Where the fields of a node lie in its word, see `infoOf`; the account is the lowest 160 bits.
+
+uint256 constant BUS_AT = 160;
+uint256 constant ROLE_AT = 176;
+uint256 constant SUSPENDED_AT = 184;
+uint256 constant IMPORT_AT = 192;
+uint256 constant EXPORT_AT = 224;

@@ -100,6 +100,50 @@ struct Declaration {
     uint64 deadline;
 }
 
+/// One step of an order: a quantity on one side up to a limit.
+/// @param sells Whether it is an ask; a bid otherwise.
+/// @param energyWh Energy, Wh.
+/// @param limitUyuanPerKwh The least a seller takes, the most a buyer pays, micro-yuan per kWh.
+struct Step {
+    bool sells;
+    uint40 energyWh;
+    uint32 limitUyuanPerKwh;
+}
+
+/// What a node wants of each of some periods, the message it signs.
+/// @param market The market's id, `Registry.market()`.
+/// @param node The node.
+/// @param firstPeriod First period it is good for.
+/// @param lastPeriod Last period it is good for.
+/// @param options Options for the node's position.
+/// @param nonce Dead once the node's least nonce is above it.
+/// @param deadline Last instant it may be placed, Unix time.
+/// @param steps One to four steps.
+struct Order {
+    bytes32 market;
+    uint32 node;
+    uint32 firstPeriod;
+    uint32 lastPeriod;
+    uint8 options;
+    uint32 nonce;
+    uint40 deadline;
+    Step[] steps;
+}
+
+/// The withdrawal of a node's order in a period, the message it signs.
+/// @param market The market's id, `Registry.market()`.
+/// @param node The node.
+/// @param period The period.
+/// @param leastNonce What the node's later orders for the period need as nonce at least.
+/// @param deadline Last instant the cancel may be relayed, Unix time.
+struct Cancel {
+    bytes32 market;
+    uint32 node;
+    uint32 period;
+    uint32 leastNonce;
+    uint40 deadline;
+}
+
 /// Progress of one settlement leg.
 /// @param demandWh Total demand of the leg, Wh.
 /// @param supplyWh Total supply of the leg, Wh.

@@ -9,7 +9,18 @@ from eth_account import Account
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from market.messages import NO_DEADLINE, Agreement, Declaration, Domain, Proposal, Topic
+from market.messages import (
+    NO_DEADLINE,
+    Agreement,
+    Cancel,
+    Declaration,
+    Domain,
+    Order,
+    Proposal,
+    Step,
+    Topic,
+    compact,
+)
 from market.types import Options
 from tests.world import World
 
@@ -30,6 +41,13 @@ PROPOSALS = st.builds(
     Proposal, st.sampled_from(Topic), UINT32, st.integers(0, 2**16 - 1), UINT32,
     st.binary(min_size=32, max_size=32),
 )  # fmt: skip
+
+STEPS = st.builds(Step, st.booleans(), st.integers(0, 2**40 - 1), UINT32)
+ORDERS = st.builds(
+    Order, NODES, UINT32, UINT32, st.lists(STEPS, min_size=1, max_size=4).map(tuple), UINT32,
+    OPTIONS, st.integers(0, 2**40 - 1),
+)  # fmt: skip
+CANCELS = st.builds(Cancel, NODES, UINT32, UINT32, st.integers(0, 2**40 - 1))
 
 # Each example only reads the chain.
 reading = settings(
@@ -66,6 +84,39 @@ def test_declaration__signed__is_over_the_books_own_digest(
     call = world.market.book.functions.declarationDigest(declaration.as_tuple(domain))
     digest = bytes(world.chain.read(call))
     assert signer_of(digest, declaration.sign(SIGNER, domain)) == SIGNER.address
+
+
+@reading
+@given(order=ORDERS)
+def test_order__signed__is_over_the_books_own_digest(world: World, order: Order) -> None:
+    domain = world.market.domain
+    call = world.market.book.functions.orderDigest(order.as_tuple(domain))
+    digest = bytes(world.chain.read(call))
+    assert signer_of(digest, order.sign(SIGNER, domain)) == SIGNER.address
+
+
+@reading
+@given(cancel=CANCELS)
+def test_cancel__signed__is_over_the_books_own_digest(world: World, cancel: Cancel) -> None:
+    domain = world.market.domain
+    call = world.market.book.functions.cancelDigest(cancel.as_tuple(domain))
+    digest = bytes(world.chain.read(call))
+    assert signer_of(digest, cancel.sign(SIGNER, domain)) == SIGNER.address
+
+
+@given(digest=st.binary(min_size=32, max_size=32))
+def test_compact__of_a_keys_signature__has_its_parity_in_the_top_bit(digest: bytes) -> None:
+    full = bytes(Account.unsafe_sign_hash(digest, SIGNER.key).signature)
+    short = compact(full)
+    assert len(short) == 64
+    parity = short[32] >> 7
+    assert short[:32] + bytes([short[32] & 0x7F]) + short[33:] + bytes([27 + parity]) == full
+
+
+@pytest.mark.parametrize("signature", [b"", bytes(64), bytes(65), bytes(64) + b"\x1d"])
+def test_compact__of_what_no_key_signs__is_refused(signature: bytes) -> None:
+    with pytest.raises(ValueError, match=f"this one has {len(signature)}"):
+        compact(signature)
 
 
 @reading

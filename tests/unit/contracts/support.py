@@ -23,7 +23,7 @@ from web3.types import TxParams, TxReceipt, Wei
 
 from market.contracts import NAMES, artifact
 from market.devnet import rpc
-from market.messages import Agreement
+from market.messages import Agreement, Order, Step
 from market.packing import encode_readings
 from market.types import MeterReading, Quality
 from tests.world import YUAN, World
@@ -218,6 +218,52 @@ def agree_call(world: World, agreement: Agreement) -> ContractFunction:
     )
 
 
+# -- orders
+
+
+def bid(energy_wh: int = 10_000, limit_uyuan_per_kwh: int = 437_900) -> Step:
+    """Return a buying step."""
+    return Step(False, energy_wh, limit_uyuan_per_kwh)
+
+
+def ask(energy_wh: int = 10_000, limit_uyuan_per_kwh: int = 437_900) -> Step:
+    """Return a selling step."""
+    return Step(True, energy_wh, limit_uyuan_per_kwh)
+
+
+def order(period: int, node: int = 1, *steps: Step, **changes: Any) -> Order:  # noqa: ANN401
+    """Return a node's order for one period, a bid unless steps are given."""
+    return Order(**{"node": node, "first_period": period, "last_period": period,
+                    "steps": steps or (bid(),), **changes})  # fmt: skip
+
+
+def place_call(
+    world: World, period: int, order: Order, signature: bytes | None = None
+) -> ContractFunction:
+    """Return the placing of an order, signed by its node unless a signature is given."""
+    domain = world.market.domain
+    if signature is None:
+        signature = order.sign(world.owner(order.node), domain)
+    return world.market.book.functions.place(period, order.as_tuple(domain), signature)
+
+
+def batch_call(world: World, period: int, entries: bytes, bucket: int = 0) -> ContractFunction:
+    """Return the placing of packed orders."""
+    return world.market.book.functions.placeBatch(period, bucket, entries)
+
+
+def live(world: World, period: int) -> list[int]:
+    """Return the nodes with a live order, in the order of acceptance."""
+    return list(world.history.book(period).by_node())
+
+
+def ordering(world: World, nodes: int = 2, *, capacity_wh: int = 1_000_000) -> int:
+    """Admit and fund nodes; return a period that takes orders, its prices still unknown."""
+    for node in world.join(nodes, capacity_wh=capacity_wh):
+        world.fund(node, FUNDS_UYUAN)
+    return world.free_period()
+
+
 # -- meters and settlements
 
 
@@ -257,10 +303,3 @@ def malleable(signature: bytes) -> bytes:
     """Return the other signature, with a high s, that recovers to the same signer."""
     s = SECP256K1_ORDER - int.from_bytes(signature[32:64], "big")
     return signature[:32] + s.to_bytes(32, "big") + bytes([27 + 28 - signature[64]])
-
-
-def compact(signature: bytes) -> bytes:
-    """Return the 64-byte form of a signature (EIP-2098)."""
-    parity = signature[64] - 27
-    s = int.from_bytes(signature[32:64], "big") | parity << 255
-    return signature[:32] + s.to_bytes(32, "big")

@@ -89,6 +89,7 @@ CLOSED: dict[str, tuple[tuple[Any, ...], str, Callable[[str], tuple[Any, ...]]]]
     "Subordinate_two.sell": ((1, 1, b"", NO_LEG, NO_LEG), "Subordinate_two.NotMaster", him),
     "Book.approve": ((1, bytes(32)), "Book.NotAccount", of_node(1)),
     "Book.revokeNonce": ((1, 0), "Book.NotAccount", of_node(1)),
+    "Book.revoke": ((1, 0, 1), "Book.NotAccount", of_node(1)),
     "Book.take": ((1, 0), "Book.NotMaster", him),
     "Vault.lock": ((1, 0), "Vault.NotBook", him),
     "Vault.enter": ((1, 1, b""), "Vault.NotBook", him),
@@ -173,6 +174,18 @@ OPEN: dict[str, tuple[str, str]] = {
     "Book.declareBatch": (
         "relays what the nodes have signed",
         "test_declare_batch__with_a_bad_entry__places_the_good_and_names_the_bad",
+    ),
+    "Book.place": (
+        "relays what the node has signed",
+        "test_place__signed_for_elsewhere__is_refused",
+    ),
+    "Book.placeBatch": (
+        "relays what the nodes have signed",
+        "test_place_batch__with_bad_entries__skips_each_for_the_reason_place_would_give",
+    ),
+    "Book.cancel": (
+        "relays what the node has signed",
+        "test_cancel__by_own_transaction__needs_no_signature",
     ),
     "Vault.deposit": (
         "gives the caller's own tokens",

@@ -9,12 +9,11 @@ import pytest
 from web3.contract.contract import ContractFunction
 from web3.types import TxReceipt
 
-from market.messages import Domain, Proposal, Topic
+from market.messages import Domain, Proposal, Topic, compact
 from market.packing import pack_readings, root_of
 from market.types import MeterReading
 from tests.unit.contracts.support import (
     accepted,
-    compact,
     events,
     malleable,
     measured,

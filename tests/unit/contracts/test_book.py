@@ -295,6 +295,21 @@ def test_positions_of__nodes_around_a_bucket_boundary__lie_in_their_buckets(worl
     assert [(p.node, p.sold_wh, p.bought_wh) for p in upper] == [(256, 0, 3_000), (257, 2_000, 0)]
 
 
+def test_agreed_of__a_bucket__is_its_positions_with_the_bus_of_each(world: World) -> None:
+    *_, node = world.join(4)  # node n at bus n - 1
+    for funded in (2, node):
+        world.fund(funded, FUNDS_UYUAN)
+    period = world.free_period()
+    world.warp(world.market.schedule.price_deadline(period))
+    world.agree(offer(period, 1_000, seller=node, buyer=2))
+    book = world.market.book.functions
+    packed, buses = world.chain.read(book.agreedOf(period, 0))
+    assert packed == world.chain.read(book.positionsOf(period, 0))
+    assert [p.node for p in decode_positions(packed, 0)] == [2, node]
+    assert buses == b"\0\1\0\3"
+    assert world.chain.read(book.agreedOf(period, 1)) == [b"", b""]
+
+
 def test_agree__for_a_period_before_the_market__is_refused(world: World) -> None:
     trading(world)
     first = world.chain.read(world.market.master.functions.firstPeriod())
@@ -316,6 +331,7 @@ def test_agree__where_a_period_nobody_cleared_keeps_its_positions__is_refused(
     world.keeper.clear(period)
     world.chain.send(world.stranger, call)
     assert [p.sold_wh for p in positions(world, later)] == [10_000, 0]
+    assert positions(world, period) == []
 
 
 def test_constructor__schedule_out_of_order__is_refused(world: World) -> None:

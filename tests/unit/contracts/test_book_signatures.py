@@ -8,11 +8,10 @@ from dataclasses import replace
 import pytest
 from web3.contract.contract import ContractFunction
 
-from market.messages import Agreement, Domain
+from market.messages import Agreement, Domain, compact
 from tests.unit.contracts.support import (
     accepted,
     agree_call,
-    compact,
     events,
     malleable,
     offer,
