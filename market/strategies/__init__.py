@@ -6,11 +6,8 @@ alone decide, so the same seed gives the same orders.
 
 from market.strategies.arbitrage import Arbitrage
 from market.strategies.situation import (
-    LEAST_WH,
-    MAX_STEPS,
     Battery,
     Situation,
-    Step,
     Strategy,
     StrategyError,
     tidy,
@@ -19,12 +16,9 @@ from market.strategies.truthful import Truthful
 from market.strategies.zero_intelligence import ZeroIntelligence
 
 __all__ = [
-    "LEAST_WH",
-    "MAX_STEPS",
     "Arbitrage",
     "Battery",
     "Situation",
-    "Step",
     "Strategy",
     "StrategyError",
     "Truthful",

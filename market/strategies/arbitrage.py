@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from market.strategies.situation import Battery, Situation, Step, StrategyError, tidy
+from market.messages import Step
+from market.strategies.situation import Battery, Situation, StrategyError, tidy
 from market.strategies.truthful import Truthful
 
 

@@ -2,33 +2,17 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Final, NamedTuple, Protocol, Self
+from typing import Protocol, Self
 
 import numpy as np
 
 from market.clearing import Band
-
-MAX_STEPS: Final = 4
-LEAST_WH: Final = 10
-"""Smallest energy of a step, Wh."""
+from market.messages import Step
+from market.orders import LEAST_WH
 
 
 class StrategyError(ValueError):
     """A situation cannot be; the message says what to correct."""
-
-
-class Step(NamedTuple):
-    """One step of an order.
-
-    Attributes:
-        sells: True for an ask, False for a bid.
-        energy_wh: Energy, at least `LEAST_WH`.
-        limit_uyuan_per_kwh: Least price to take or most to pay.
-    """
-
-    sells: bool
-    energy_wh: int
-    limit_uyuan_per_kwh: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +142,7 @@ def tidy(steps: Iterable[Step], situation: Situation) -> tuple[Step, ...]:
     `LEAST_WH` go.
 
     Args:
-        steps: At most `MAX_STEPS` wishes.
+        steps: At most four wishes.
         situation: Has the band and the capacities.
 
     Returns:
@@ -166,13 +150,13 @@ def tidy(steps: Iterable[Step], situation: Situation) -> tuple[Step, ...]:
     """
     low, high = situation.band.low_uyuan_per_kwh, situation.band.high_uyuan_per_kwh
     wishes = [
-        s._replace(limit_uyuan_per_kwh=max(low, min(high, s.limit_uyuan_per_kwh))) for s in steps
+        replace(s, limit_uyuan_per_kwh=max(low, min(high, s.limit_uyuan_per_kwh))) for s in steps
     ]
     bids = sorted((s for s in wishes if not s.sells), key=lambda s: -s.limit_uyuan_per_kwh)
     bids = _within(bids, situation.import_capacity_wh)
     least_ask = bids[0].limit_uyuan_per_kwh + 1 if bids else low
     asks = [
-        s._replace(limit_uyuan_per_kwh=max(least_ask, s.limit_uyuan_per_kwh))
+        replace(s, limit_uyuan_per_kwh=max(least_ask, s.limit_uyuan_per_kwh))
         for s in wishes
         if s.sells and least_ask <= high
     ]
@@ -185,6 +169,6 @@ def _within(steps: list[Step], capacity_wh: int) -> list[Step]:
     for step in steps:
         energy_wh = min(step.energy_wh, capacity_wh)
         if energy_wh >= LEAST_WH:
-            kept.append(step._replace(energy_wh=energy_wh))
+            kept.append(replace(step, energy_wh=energy_wh))
             capacity_wh -= energy_wh
     return kept

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from market.strategies.situation import Situation, Step, tidy
+from market.messages import Step
+from market.strategies.situation import Situation, tidy
 
 
 class Truthful:

@@ -6,7 +6,8 @@ Political Economy 101(1), 1993: the budget-constrained trader ZI-C, its prices t
 
 import numpy as np
 
-from market.strategies.situation import Situation, Step, tidy
+from market.messages import Step
+from market.strategies.situation import Situation, tidy
 
 
 class ZeroIntelligence:

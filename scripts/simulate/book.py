@@ -11,8 +11,9 @@ import numpy as np
 from market.auction import trading_band
 from market.clearing import Band, Clearing, Orders
 from market.grid import IntArray
+from market.messages import Step
 from market.prices import PeriodPrices
-from market.strategies import Battery, Situation, Step
+from market.strategies import Battery, Situation
 from oracle.meters.roster import Role
 from scripts.simulate.world import PERIOD_S, Energies, World, within
 

@@ -6,13 +6,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from market.clearing import Band
+from market.messages import Step
+from market.orders import LEAST_WH, MAX_STEPS
 from market.strategies import (
-    LEAST_WH,
-    MAX_STEPS,
     Arbitrage,
     Battery,
     Situation,
-    Step,
     Strategy,
     StrategyError,
     Truthful,
@@ -75,7 +74,7 @@ def test_order__of_any_strategy__is_one_the_book_takes(
 ) -> None:
     steps = strategy.steps(situation, np.random.default_rng(seed))
     assert_taken_by_the_book(steps, situation)
-    assert all(isinstance(n, int) for s in steps for n in s[1:])
+    assert all(type(n) is int for s in steps for n in s.as_tuple()[1:])
     assert steps == strategy.steps(situation, np.random.default_rng(seed))
 
 
