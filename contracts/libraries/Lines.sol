@@ -57,16 +57,20 @@ library Lines {
         uint256 expected = (lines.length / BUS - 1) * LIMITS;
         if (headroom.length != expected || expected == 0) revert IGrid.HeadroomSize(headroom.length, expected);
         for (uint256 i; i < expected; i += LIMITS) {
-            uint16 line = uint16(i / LIMITS + 1); // tables have no more buses than that
-            uint256 word = uint64(bytes8(headroom[i:]));
-            _checkBelow(lines, line, true, uint32(word >> 32));
-            _checkBelow(lines, line, false, uint32(word));
+            uint256 offset = (i / LIMITS + 1) * BUS + PARENT;
+            uint64 limits = uint64(_word(lines, offset) >> 192);
+            uint64 given;
+            assembly ("memory-safe") {
+                given := shr(192, calldataload(add(headroom.offset, i)))
+            }
+            bool upFits = given >> 32 <= limits >> 32;
+            if (upFits && uint32(given) <= uint32(limits)) continue;
+            uint8 shift = upFits ? 0 : 32;
+            // Tables have no more buses than 16 bits can number; a limit has 32 bits.
+            revert IGrid.HeadroomAboveLimit(
+                uint16(i / LIMITS + 1), !upFits, uint32(given >> shift), uint32(limits >> shift)
+            );
         }
-    }
-
-    function _checkBelow(bytes memory lines, uint16 line, bool up, uint32 headroomWh) private pure {
-        uint32 limitWh = limitAt(lines, line, up);
-        if (headroomWh > limitWh) revert IGrid.HeadroomAboveLimit(line, up, headroomWh, limitWh);
     }
 
     function _offsetOf(uint256 line, bool up) private pure returns (uint256) {
