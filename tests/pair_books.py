@@ -111,7 +111,10 @@ class ChainBook:
         return [
             s.seq
             for s in self.steps
-            if bucket_of(s.node) == bucket and not s.cancelled and self.low <= s.limit <= self.high
+            if bucket_of(s.node) == bucket
+            and s.energy_wh
+            and not s.cancelled
+            and self.low <= s.limit <= self.high
         ]
 
     @property

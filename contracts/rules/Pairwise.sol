@@ -4,12 +4,12 @@ pragma solidity ^0.8.28;
 import {IPairwise} from "../interfaces/IPairwise.sol";
 import {IRule, MARKET, Page, Terms, VOID} from "../interfaces/IRule.sol";
 import {Asks, Matching, Run} from "./Matching.sol";
+import {OrderRecord, Pages} from "../libraries/Pages.sol";
 import {Records} from "../libraries/Records.sol";
 import {Roots} from "../libraries/Roots.sol";
 import {Tallies, Tally} from "../libraries/Tallies.sol";
 import {Wires, Wiring} from "./Wires.sol";
 import {Entry, EntryFields} from "../types/Entry.sol";
-import {ALL_OPTIONS} from "../types/Options.sol";
 
 /// @title Hao's least-gap matching: a verifier that streams
 /// @notice Documented in `IPairwise`.
@@ -21,14 +21,11 @@ contract Pairwise is IPairwise {
     uint8 private constant MERGE = 1;
     uint8 private constant PAIRS = 2;
 
-    /// Bytes of a `Run`, of the claim's hashes, of a block's head, of an order in the book and of its trades.
+    /// Bytes of a `Run`, of the claim's hashes, of a block's head and of the trades of an order.
     uint256 private constant RUN = 352;
     uint256 private constant HASHES = 96;
     uint256 private constant HEAD = 4;
-    uint256 private constant ORDER = 16;
     uint256 private constant TRADE = 14;
-    /// What an order of the book sets if it sells.
-    uint256 private constant ASK = 1 << 103;
 
     /// What one call works with.
     struct Work {
@@ -56,7 +53,7 @@ contract Pairwise is IPairwise {
         for (uint256 i; i < pages.length; ++i) {
             w.tally.start(pages[i].agreed);
             if (terms.mode != MARKET) {
-                _standing(w.tally, terms, cancelled, pages[i].orders);
+                Pages.addStanding(w.tally, terms, cancelled, pages[i].orders);
             } else {
                 _agreed(w.wiring, pages[i].agreed, pages[i].buses);
                 if (pages[i].orders.length != 0) {
@@ -117,16 +114,14 @@ contract Pairwise is IPairwise {
         w.run.pages = Roots.extend(w.run.pages, hash);
         bytes calldata orders = page.orders;
         (uint256 low, uint256 high, uint256 next) = (terms.low, terms.high, 0);
-        (uint256 bidLock, uint256 askLock) = (terms.feeCap, terms.priceCap);
         unchecked {
             for (uint256 offset; offset < orders.length;) {
-                uint256 end = offset + 2 + ORDER * (Records.word(orders, offset) >> 240);
-                for (offset += 2; offset < end; offset += ORDER) {
-                    uint256 order = Records.word(orders, offset) >> 128;
-                    if (_isCancelled(cancelled, uint24(order))) continue;
-                    uint256 limit = uint32(order >> 24);
-                    _lock(w.tally, order, order & ASK == 0 ? limit + bidLock : askLock);
-                    if (limit < low || limit > high || uint40(order >> 56) == 0) continue;
+                uint256 end = offset + Pages.COUNT + Pages.RECORD * Pages.countAt(orders, offset);
+                for (offset += Pages.COUNT; offset < end; offset += Pages.RECORD) {
+                    OrderRecord order = Pages.recordAt(orders, offset);
+                    if (Pages.isCancelled(cancelled, order.seq())) continue;
+                    Pages.addLock(w.tally, terms, order);
+                    if (order.limit() < low || order.limit() > high || order.energyWh() == 0) continue;
                     next = _trade(w, order, trades, next);
                 }
             }
@@ -146,51 +141,25 @@ contract Pairwise is IPairwise {
     }
 
     /// @dev Takes the trades of an eligible order, and returns where the next ones are.
-    function _trade(Work memory w, uint256 order, bytes calldata list, uint256 offset) private pure returns (uint256) {
+    function _trade(Work memory w, OrderRecord order, bytes calldata list, uint256 offset) private pure returns (uint256) {
         (Run memory run, Wiring memory wiring) = (w.run, w.wiring);
         uint256 trades = Records.word(list, offset) >> 144;
         unchecked {
-            uint256 bus = uint16(order >> 104);
+            uint256 bus = order.bus();
             if (bus >= wiring.busCount) bus = 0;
-            bool buys = order & ASK == 0;
-            uint256 entry =
-                Entry.unwrap(EntryFields.ofOrder(buys, uint32(order >> 24), uint24(order), uint40(order >> 56), bus));
+            bool buys = order.buys();
+            uint256 entry = Entry.unwrap(EntryFields.ofOrder(buys, order.limit(), order.seq(), order.energyWh(), bus));
             run.ordersInBook = mulmod(run.ordersInBook, run.challenge + entry + trades, Matching.PRIME);
             wiring.add(bus, EntryFields.tradedWh(trades) << (buys ? 128 : 192));
             offset += TRADE;
             if (wiring.count != 0) {
-                trades = Matching.cutOff(run, uint24(order), trades, Records.word(list, offset) >> 144);
+                trades = Matching.cutOff(run, order.seq(), trades, Records.word(list, offset) >> 144);
                 offset += TRADE;
             }
             (uint256 wh, uint256 nyuan) = (EntryFields.tradedWh(trades), EntryFields.amountNyuan(trades));
-            if (buys) w.tally.addPurchase(order >> 120, wh, nyuan);
-            else w.tally.addSale(order >> 120, wh, nyuan);
+            if (buys) w.tally.addPurchase(order.index(), wh, nyuan);
+            else w.tally.addSale(order.index(), wh, nyuan);
             return offset;
-        }
-    }
-
-    /// @dev Adds the orders of a bucket of which none trades.
-    function _standing(Tally memory tally, Terms calldata terms, bytes calldata cancelled, bytes calldata orders)
-        private
-        pure
-    {
-        unchecked {
-            for (uint256 offset; offset < orders.length;) {
-                uint256 end = offset + 2 + ORDER * (Records.word(orders, offset) >> 240);
-                for (offset += 2; offset < end; offset += ORDER) {
-                    uint256 order = Records.word(orders, offset) >> 128;
-                    if (_isCancelled(cancelled, uint24(order))) continue;
-                    uint256 limit = uint32(order >> 24);
-                    _lock(tally, order, order & ASK == 0 ? limit + terms.feeCap : terms.priceCap);
-                }
-            }
-        }
-    }
-
-    /// @dev Adds options and lock of an order: a bid locks its limit and the highest fee, an ask the highest price.
-    function _lock(Tally memory tally, uint256 order, uint256 price) private pure {
-        unchecked {
-            tally.addOrder(order >> 120, uint8(order >> 96) & ALL_OPTIONS, uint40(order >> 56) * price); // 40 and 33 bits
         }
     }
 
@@ -262,11 +231,6 @@ contract Pairwise is IPairwise {
         next = offset + HEAD + length;
         if (next > feed.length || word >> 248 != kind || length % size != 0) revert FeedBroken(offset);
         list = feed[offset + HEAD:next];
-    }
-
-    function _isCancelled(bytes calldata cancelled, uint256 seq) private pure returns (bool) {
-        if (seq >> 3 >= cancelled.length) return false;
-        return (Records.word(cancelled, seq >> 3) >> 248) & (128 >> (seq & 7)) != 0;
     }
 
     function _headBytes(Wiring memory wiring) private pure returns (uint256) {

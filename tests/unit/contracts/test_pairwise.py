@@ -70,7 +70,14 @@ def plus(data: bytes, more: int) -> bytes:
 
 
 @pytest.mark.parametrize(
-    "book", [FREE, BOUND, ChainBook((), buckets=2)], ids=["free", "bound", "empty"]
+    "book",
+    [
+        FREE,
+        BOUND,
+        ChainBook((), buckets=2),
+        replace(FREE, steps=(STEPS[0]._replace(energy_wh=0), *STEPS[1:])),
+    ],
+    ids=["free", "bound", "empty", "no energy"],
 )
 def test_check__of_the_engines_clearing__gives_the_positions(
     rule: Verifier, book: ChainBook
