@@ -11,8 +11,10 @@ from enum import IntEnum
 from typing import Any
 
 from eth_account import Account
-from eth_account.messages import encode_typed_data
+from eth_account.messages import SignableMessage, encode_typed_data
 from eth_account.signers.local import LocalAccount
+from eth_keys.exceptions import BadSignature
+from eth_utils.exceptions import ValidationError
 
 from market.types import Options
 
@@ -252,6 +254,17 @@ class Proposal:
         values = (domain.market, *self.as_tuple(), support)
         return _sign(account, "Subgrid Oracle", domain.oracle, domain, _VOTE, values)
 
+    def voter(self, signature: bytes, domain: Domain, *, support: bool) -> str | None:
+        """Return who has signed a vote, None if the contract would not take the signature."""
+        if len(signature) != _SIGNATURE_BYTES or int.from_bytes(signature[32:64]) > _HIGHEST_S:
+            return None
+        values = (domain.market, *self.as_tuple(), support)
+        data = _signable("Subgrid Oracle", domain.oracle, domain, _VOTE, values)
+        try:
+            return str(Account.recover_message(data, signature=signature))
+        except (BadSignature, ValidationError, ValueError):
+            return None
+
 
 @dataclass(frozen=True, slots=True)
 class Objection:
@@ -300,6 +313,9 @@ _CANCEL = (
     "Cancel",
     "bytes32 market,uint32 node,uint32 period,uint32 leastNonce,uint40 deadline",
 )
+_SIGNATURE_BYTES = 65
+_HIGHEST_S = 0x7FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF5D576E7357A4501DDFE92F46681B20A0
+"""Half the order of secp256k1; contracts refuse the other half."""
 _VOTE = (
     "Vote",
     "bytes32 market,uint8 topic,uint32 period,uint16 version,uint32 round,bytes32 digest,"
@@ -324,10 +340,21 @@ def _sign(
     values: tuple[Any, ...],
 ) -> bytes:
     """Sign a struct given as its name, its fields as Solidity writes them, and its values."""
+    data = _signable(name, contract, domain, message, values)
+    return bytes(Account.sign_message(data, account.key).signature)
+
+
+def _signable(
+    name: str,
+    contract: str,
+    domain: Domain,
+    message: tuple[str, str],
+    values: tuple[Any, ...],
+) -> SignableMessage:
     primary, declared = message
     fields = _fields(declared)
     nested = {f["type"].removesuffix("[]") for f in fields} & _STRUCTS.keys()
-    data = encode_typed_data(
+    return encode_typed_data(
         domain_data={
             "name": name,
             "version": "1",
@@ -339,7 +366,6 @@ def _sign(
             f["name"]: _named(f["type"], value) for f, value in zip(fields, values, strict=True)
         },
     )
-    return bytes(Account.sign_message(data, account.key).signature)
 
 
 def _fields(declared: str) -> list[dict[str, str]]:

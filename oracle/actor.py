@@ -15,6 +15,7 @@ from oracle import log
 from oracle.duties.situation import (
     Action,
     Clear,
+    FileEvidence,
     FixHeadroom,
     FixPrices,
     Object,
@@ -65,7 +66,7 @@ class Actor:
         Raises:
             ChainUnreachable: If the endpoint does not answer; what was signed is sent later.
         """
-        if self._sender.holds(action.purpose, head.at):
+        if self._sender.holds(action.purpose, head.at) or not self._may_say(action, view, head):
             return False
         with self._journal.atomic():
             prepared = self._prepare(action, view)
@@ -74,6 +75,18 @@ class Actor:
             call, gas = prepared
             tx = self._sender.sign(action.purpose, call, gas, head)
         self._sender.send(tx, head)
+        return True
+
+    def _may_say(self, action: Action, view: View, head: Head) -> bool:
+        """Return whether this journal would know if the node had said something on it before."""
+        if self._journal.about("halted") is not None:
+            return False
+        since = int(self._journal.about("since_at") or 0)
+        if isinstance(action, (Vote, Object)):
+            ballot = view.ballot(action.proposal)
+            return ballot is None or ballot.at > since
+        if isinstance(action, (ProposeReport, ProposePrices, ProposeHeadroom)):
+            return head.at > since + self._market.schedule.round_length_s
         return True
 
     def _prepare(self, action: Action, view: View) -> tuple[ContractFunction, int] | None:
@@ -111,6 +124,10 @@ class Actor:
             case FixHeadroom(first, _, headrooms):
                 gas = CALL_GAS + FIXED_HEADROOM_GAS * len(headrooms)
                 return oracle.fixHeadroom(first, [keccak(h) for h in headrooms]), gas
+            case FileEvidence(found):
+                said = (found.first, found.second)
+                words = [part for w in said for part in (w.proposal.as_tuple(), w.as_tuple())]
+                return oracle.fileEvidence(*words), CALL_GAS
             case Vote() | Object():
                 return self._say(action, view)
 

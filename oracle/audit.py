@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -59,6 +60,41 @@ class PeriodLine:
     votes: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """What a journal's readings lead to for one accepted report, and what was said of it.
+
+    Attributes:
+        period: The period.
+        version: The report's version.
+        agreed: Nodes whose reported values are what was read.
+        differing: Nodes that were reported as measured otherwise than read.
+        unread: Nodes reported as measured that there is no reading of.
+        support: This node's vote on it, None if it cast none.
+    """
+
+    period: int
+    version: int
+    agreed: int
+    differing: int
+    unread: int
+    support: bool | None
+
+    @property
+    def wrong(self) -> bool:
+        """Whether a first report was supported although the readings contradict it."""
+        return self.version == 1 and self.support is True and self.differing > 0
+
+    def __str__(self) -> str:
+        """Return one line for people."""
+        voted = {None: "no vote", True: "voted for", False: "voted against"}[self.support]
+        return (
+            f"period {self.period} v{self.version}: {self.agreed} as read, {self.differing} "
+            f"otherwise, {self.unread} not read; {voted}"
+            + (", which the readings contradict" if self.wrong else "")
+        )
+
+
 STAGES = ("open", "clearing", "cleared", "void", "settled", "final")
 
 
@@ -70,6 +106,37 @@ def periods_of(journal: Journal, first: int = 0) -> Iterator[tuple[int, View]]:
         view.apply(journal.events_of(period))
         yield period, view
         view.forget(period + 1)
+
+
+def replay(
+    journal: Journal, roster: Roster, first: int = 0, last: int | None = None
+) -> Iterator[Replayed]:
+    """Recompute every accepted report from a journal alone.
+
+    Args:
+        journal: The node's journal.
+        roster: The meters the node reads.
+        first: First period.
+        last: Last period, None for all.
+    """
+    meter_of = {meter_key(meter): meter for meter in roster}
+    for period, view in periods_of(journal, first):
+        if last is not None and period > last:
+            return
+        own = journal.readings(period)
+        for version, ballot in sorted(view.period(period).reports.items()):
+            words: Counter[str] = Counter()
+            for node, reading in ballot.readings().items():
+                mine = own.get(meter_of.get(view.meters.get(node, b""), ""))
+                if reading.quality is Quality.SUBSTITUTED:
+                    continue
+                same = mine == (reading.import_wh, reading.export_wh)
+                words["unread" if mine is None else "agreed" if same else "differing"] += 1
+            vote = journal.vote(ballot.proposal)
+            said = vote is not None and vote.digest == ballot.proposal.digest
+            support = vote.support if vote is not None and said else None
+            counts = (words["agreed"], words["differing"], words["unread"])
+            yield Replayed(period, version, *counts, support)
 
 
 def verify(journal: Journal, market: Market, roster: Roster) -> Iterator[Finding]:

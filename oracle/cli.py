@@ -6,7 +6,7 @@ import signal
 import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -20,9 +20,18 @@ from market.contracts import ArtifactError
 from market.deployment import DeploymentError
 from oracle import log
 from oracle.config import ConfigError, NodeConfig, load_config
-from oracle.journal import Journal, JournalError, is_damage, sole_use
+from oracle.journal import Journal, JournalError, is_damage
 from oracle.meters.source import SourceError
 from oracle.node import LONGEST_BACKOFF_S, Node
+from oracle.upkeep import (
+    Contents,
+    back_up,
+    forget_where_it_began,
+    inspect,
+    prune,
+    restore,
+    sole_use,
+)
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -155,6 +164,103 @@ def verify(config: ConfigOption = Path("node.toml")) -> None:
         typer.echo(f"{reports} reports, {reports - bad} as read, {bad} not")
         if bad:
             raise typer.Exit(1)
+
+
+@app.command()
+def replay(
+    config: ConfigOption = Path("node.toml"),
+    first: Annotated[int, typer.Option(min=0, help="First period.")] = 0,
+    last: Annotated[int | None, typer.Option(min=0, help="Last period.")] = None,
+) -> None:
+    """Recompute what this node would report from its journal alone; the chain is not asked.
+
+    Shows for each accepted report where this node's readings, and the votes it cast on them, say
+    the same. Exit status 1 if a vote in the journal is not what the readings in it lead to.
+    """
+    with _told(config):
+        from oracle.audit import replay as replayed
+        from oracle.meters.roster import load_roster
+
+        settings = load_config(config)
+        with closing(Journal(settings.journal, read_only=True)) as journal:
+            period_s = journal.about("period_s")
+            if period_s is None:
+                raise JournalError(f"no node has used {settings.journal} yet; start it once")
+            roster = load_roster(settings.meters.roster, int(period_s))
+            wrong = 0
+            for line in replayed(journal, roster, first, last):
+                typer.echo(line)
+                wrong += line.wrong
+        if wrong:
+            raise typer.Exit(1)
+
+
+@app.command(name="prune")
+def prune_command(
+    config: ConfigOption = Path("node.toml"),
+    keep_days: Annotated[int, typer.Option(help="Days to keep.")] = 400,
+) -> None:
+    """Remove from the journal what is old and of no use any more; the node may be running.
+
+    The file keeps its size; what was freed is used again.
+    """
+    with _told(config):
+        removed = prune(load_config(config).journal, keep_days)
+        told = ", ".join(f"{rows} {table}" for table, rows in removed.items() if rows)
+        typer.echo(f"removed {told or 'nothing'}")
+
+
+@app.command()
+def backup(
+    target: Annotated[Path, typer.Argument(help="Where to; replaced once the new one is good.")],
+    config: ConfigOption = Path("node.toml"),
+) -> None:
+    """Copy the journal, in one piece and checked; the node may be running."""
+    with _told(config):
+        typer.echo(f"{target}: {_in_words(back_up(load_config(config).journal, target))}")
+
+
+@app.command()
+def check(file: Annotated[Path, typer.Argument(help="A backup or a journal.")]) -> None:
+    """Check every page of a backup or journal, and say what is in it."""
+    with _told(file):
+        typer.echo(f"{file}: {_in_words(inspect(file))}")
+
+
+@app.command(name="restore")
+def restore_command(
+    file: Annotated[Path, typer.Argument(help="The backup.")],
+    config: ConfigOption = Path("node.toml"),
+) -> None:
+    """Put a backup in the journal's place; the node must be stopped, the old file is kept.
+
+    The node then follows the chain from the backup on, and speaks only on what is proposed from
+    its next start on.
+    """
+    with _told(config):
+        settings = load_config(config)
+        typer.echo(f"{settings.journal}: {_in_words(restore(file, settings.journal))}")
+
+
+@app.command()
+def resume(config: ConfigOption = Path("node.toml")) -> None:
+    """Let a node speak again that stopped for `key used elsewhere`; it must be stopped.
+
+    Only do so once nobody else has the key. The node takes the chain's word for what the key has
+    said, and speaks only on what is proposed from its next start on.
+    """
+    with _told(config):
+        path = load_config(config).journal
+        with sole_use(path), closing(Journal(path)) as journal:
+            forget_where_it_began(journal)
+        typer.echo(f"{path}: begins anew at the next start")
+
+
+def _in_words(contents: Contents) -> str:
+    return (
+        f"good; seat {contents.seat} of market {contents.market}, followed to block "
+        f"{contents.block}, {contents.readings} readings, {contents.votes} votes"
+    )
 
 
 def _open_node(settings: NodeConfig, stop: threading.Event) -> Node | None:

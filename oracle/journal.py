@@ -6,16 +6,16 @@ blocks and events go away again when the chain takes them back.
 
 from __future__ import annotations
 
-import fcntl
-import json
 import sqlite3
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from market.messages import Proposal, Topic
+from oracle.events import Event as Event
+from oracle.events import dump, load
 from oracle.meters.source import Reading
 
 SCHEMA_VERSION = "2"
@@ -43,10 +43,11 @@ CREATE TABLE IF NOT EXISTS events (
     period INTEGER, PRIMARY KEY (block, position)) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS events_by_period ON events (period);
 CREATE TABLE IF NOT EXISTS floors (block INTEGER PRIMARY KEY, period INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS heard (
+    topic INTEGER, period INTEGER, version INTEGER, round INTEGER, seat INTEGER,
+    digest BLOB, support INTEGER, signature BLOB NOT NULL, at INTEGER NOT NULL,
+    PRIMARY KEY (topic, period, version, round, seat, digest, support)) WITHOUT ROWID;
 """
-
-LASTING = frozenset({"Admitted", "SeatRotated", "BenchmarkSet"})
-"""Events that count for all periods from one on; every other one is of its period alone."""
 
 KEPT_BLOCKS = 4_096
 """Block hashes kept to find a common ancestor with; deeper reorganisations follow anew."""
@@ -60,32 +61,6 @@ def is_damage(exc: BaseException | None) -> bool:
     """Return whether a journal is broken, rather than full, locked or out of reach for a while."""
     code = getattr(exc, "sqlite_errorcode", 0) & 0xFF
     return code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """What a contract told.
-
-    Attributes:
-        block: Number of its block.
-        position: Index of the log in the block.
-        name: The event.
-        at: The block's time, Unix seconds.
-        args: Its values: integers, booleans, bytes, text for addresses, and tuples of them.
-    """
-
-    block: int
-    position: int
-    name: str
-    at: int
-    args: dict[str, Any]
-
-    @property
-    def period(self) -> int | None:
-        """The period it is of, or the first one of those it is of; None if it lasts."""
-        if self.name in LASTING:
-            return None
-        return self.args.get("period", self.args.get("fromPeriod"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,12 +155,27 @@ class Journal:
             self._db.execute("BEGIN")
             yield
 
+    @property
+    def db(self) -> sqlite3.Connection:
+        """The database, for those who keep tables of their own in it; write inside `atomic`."""
+        return self._db
+
     # -- whose journal this is
 
     def about(self, key: str) -> str | None:
         """Return a fact about the journal."""
         row = self._db.execute("SELECT value FROM about WHERE key = ?", (key,)).fetchone()
         return None if row is None else str(row[0])
+
+    def note(self, **facts: object) -> None:
+        """Record facts about the journal in place of what was known; None takes one back."""
+        with self.atomic():
+            for key, value in facts.items():
+                if value is None:
+                    self._db.execute("DELETE FROM about WHERE key = ?", (key,))
+                else:
+                    row = (key, str(value))
+                    self._db.execute("INSERT OR REPLACE INTO about VALUES (?, ?)", row)
 
     def belong(self, **facts: object) -> None:
         """Tie the journal to a market and seat, or check that it belongs there.
@@ -298,6 +288,11 @@ class Journal:
         )
         return [Transaction(*row) for row in rows]
 
+    def knows_transaction(self, hash_: bytes) -> bool:
+        """Return whether a transaction was ever recorded."""
+        known = self._db.execute("SELECT 1 FROM transactions WHERE hash = ?", (hash_,))
+        return known.fetchone() is not None
+
     def transaction_counts(self) -> dict[str, int]:
         """Return the number of transactions by state."""
         return dict(self._db.execute("SELECT state, count(*) FROM transactions GROUP BY state"))
@@ -322,7 +317,7 @@ class Journal:
         with self.atomic():
             self._db.executemany(
                 "INSERT OR REPLACE INTO events VALUES (?, ?, ?, ?, ?, ?)",
-                [(e.block, e.position, e.name, e.at, _dump(e.args), e.period) for e in events],
+                [(e.block, e.position, e.name, e.at, dump(e.args), e.period) for e in events],
             )
             self._db.executemany("INSERT OR REPLACE INTO blocks VALUES (?, ?)", blocks.items())
             oldest = last - KEPT_BLOCKS
@@ -338,6 +333,11 @@ class Journal:
             self._db.execute("DELETE FROM events WHERE block > ?", (number,))
             self._db.execute("DELETE FROM blocks WHERE number > ?", (number,))
             self._db.execute("DELETE FROM floors WHERE block > ?", (number,))
+            if self.floor() < int(self.about("pruned_before") or 0):
+                # What it takes to go on from there is gone; the chain has it.
+                for table in ("events", "blocks", "floors"):
+                    self._db.execute(f"DELETE FROM {table}")
+                self.note(pruned_before=None)
             self._db.execute(
                 "UPDATE transactions SET state = 'signed', block = NULL WHERE block > ?", (number,)
             )
@@ -393,33 +393,6 @@ class Journal:
             self._db.execute("INSERT OR REPLACE INTO floors VALUES (?, ?)", (block, period))
 
 
-@contextmanager
-def sole_use(path: Path) -> Iterator[None]:
-    """Keep every other node away from a journal while inside; the kernel ends it with the process.
-
-    Two nodes with one journal would sign with the same nonces and vote past each other.
-
-    Raises:
-        JournalError: If another node has it, or its folder cannot be written.
-    """
-    with ExitStack() as stack:
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            lock = stack.enter_context(path.with_name(path.name + ".lock").open("a"))
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise JournalError(
-                f"the journal {path} is in use by another node; stop that one, or give each seat a "
-                "journal of its own"
-            ) from None
-        except OSError as exc:
-            raise JournalError(
-                f"the journal {path} cannot be locked ({exc.strerror}); give it a folder that can "
-                "be written"
-            ) from exc
-        yield
-
-
 def _refuse_strangers(db: sqlite3.Connection, path: Path) -> None:
     """Write nothing into another program's database."""
     names = {row[0] for row in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
@@ -435,23 +408,4 @@ _EVENTS = "SELECT block, position, name, at, args FROM events"
 
 def _events(rows: Iterable[tuple[Any, ...]]) -> Iterator[Event]:
     for block, position, name, at, args in rows:
-        yield Event(block, position, name, at, _load(args))
-
-
-_BYTES = "bytes:"
-
-
-def _dump(args: dict[str, Any]) -> str:
-    return json.dumps(args, default=lambda value: _BYTES + bytes(value).hex())
-
-
-def _load(text: str) -> dict[str, Any]:
-    return {key: _revive(value) for key, value in json.loads(text).items()}
-
-
-def _revive(value: Any) -> Any:  # noqa: ANN401
-    if isinstance(value, list):
-        return tuple(_revive(item) for item in value)
-    if isinstance(value, str) and value.startswith(_BYTES):
-        return bytes.fromhex(value.removeprefix(_BYTES))
-    return value
+        yield Event(block, position, name, at, load(args))

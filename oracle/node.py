@@ -13,7 +13,7 @@ from oracle import log
 from oracle.actor import Actor
 from oracle.alarms import ClockWatch, QuorumWatch
 from oracle.config import ConfigError, NodeConfig
-from oracle.duties import clearing, headroom, keep, prices, report
+from oracle.duties import clearing, evidence, headroom, keep, prices, report
 from oracle.duties.situation import Duty, Situation
 from oracle.endpoints import connect
 from oracle.follower import Follower
@@ -23,6 +23,7 @@ from oracle.readings import OwnReadings
 from oracle.sender import Sender
 from oracle.sources import open_meters
 from oracle.wires import open_wires
+from oracle.witness import Witness
 
 DUTIES: tuple[Duty, ...] = (
     clearing.vote,
@@ -36,6 +37,7 @@ DUTIES: tuple[Duty, ...] = (
     headroom.vote,
     headroom.fix,
     headroom.propose,
+    evidence.file,
 )
 """What a node does, the most urgent first."""
 
@@ -96,14 +98,34 @@ class Node:
         """Open the journal and take up from it."""
         config, market = self._config, self._market
         self._journal = Journal(config.journal)
-        self._journal.belong(market=market.deployment.market, seat=config.seat)
+        self._journal.belong(
+            market=market.deployment.market,
+            seat=config.seat,
+            period_s=market.schedule.length_s,
+        )
         self._follower = Follower(
             market, self._journal, config.confirmations, config.log_chunk_blocks
         )
         self._sender = Sender(market.chain, self._account, self._journal)
         self._actor = Actor(market, config.seat, self._account, self._journal, self._sender)
+        self._witness = Witness(market, self._journal, config.seat, self._signer)
         self._view = self._follower.view
         self._floor = max(self._first_period, self._view.floor)
+        self._begin()
+
+    def _begin(self) -> None:
+        """Take the chain's word for what the key has said before this journal's first start."""
+        halted = self._journal.about("halted")
+        if halted is not None:
+            log.error("key used elsewhere", what=halted)
+        if self._journal.about("since_block") is not None:
+            return
+        head = self._follower.look()
+        sent = self._market.chain.raw("eth_getTransactionCount", self._account.address, "latest")
+        used = int(sent, 16) > 0
+        self._journal.note(since_block=head.number, since_at=head.at if used else 0)
+        if used:
+            log.warning("keeps quiet", until=head.at + self._schedule.round_length_s)
 
     def _reattach(self) -> None:
         """Forget what may not have become durable: what the journal holds is what counts."""
@@ -186,7 +208,9 @@ class Node:
 
     def _tick(self) -> None:
         self._follow()
-        self._sender.check(self._head, self._follower.followed)
+        self._witness.listen(self._follower.followed, self._view)
+        if self._journal.about("halted") is None:
+            self._sender.check(self._head, self._follower.followed)
         situation = self._situation()
         self._read_meters(situation)
         self._quorums.look(situation)
@@ -235,6 +259,7 @@ class Node:
             first_period=self._first_period,
             patience_s=clock.round_length_s // 2 if patience_s is None else patience_s,
             periods=range(self._floor, gated + 1),
+            contradictions=self._witness.contradictions(self._floor),
         )
 
     def _forget(self, gated: int) -> None:

@@ -84,6 +84,7 @@ class View:
         self.periods: dict[int, PeriodView] = {}
         self.price_ballots: dict[tuple[int, int], Ballot] = {}
         self.fixed: set[int] = set()
+        self.equivocated: set[tuple[int, int, int, int, int]] = set()
         self._seats: dict[int, dict[int, str]] = {}
         self._benchmarks: list[tuple[int, Benchmark]] = []
 
@@ -107,6 +108,7 @@ class View:
         self.floor = max(self.floor, before)
         self.periods = {p: known for p, known in self.periods.items() if p >= self.floor}
         self.fixed = {period for period in self.fixed if period >= self.floor}
+        self.equivocated = {where for where in self.equivocated if where[1] >= self.floor}
         self.votes.forget(self.floor)
         self.price_ballots = {
             (first, round_): ballot
@@ -230,6 +232,10 @@ class View:
         if ballot is not None:
             ballot.rejected = True
 
+    def _equivocated(self, _at: int, args: Args) -> None:
+        topic, period, version = args["topic"], args["period"], args["version"]
+        self.equivocated.add((topic, period, version, args["round"], args["seat"]))
+
     def _positions_fixed(self, at: int, args: Args) -> None:
         if "root" in args:
             self.votes.positions_fixed(at, args)
@@ -271,6 +277,7 @@ _HANDLERS: Mapping[str, Callable[[View, int, Args], None]] = {
     "ProposalRejected": View._proposal_rejected,
     "HeadroomProposed": lambda view, at, args: view.votes.headroom_proposed(at, args),
     "HeadroomFixed": lambda view, at, args: view.votes.headroom_fixed(at, args),
+    "Equivocated": View._equivocated,
     "PositionsFixed": View._positions_fixed,
     "Checked": lambda view, at, args: view.votes.checked(at, args),
     "Reopened": lambda view, at, args: view.votes.reopened(at, args),
@@ -282,5 +289,5 @@ _HANDLERS: Mapping[str, Callable[[View, int, Args], None]] = {
 }
 """What to do with an event."""
 
-FOLLOWED = (*_HANDLERS, "Dissented", "Equivocated")
-"""The events to follow; the last two change nothing but are told to people, see `oracle.alarms`."""
+FOLLOWED = (*_HANDLERS, "Dissented")
+"""The events to follow; the last one changes nothing but is told to people, see `oracle.alarms`."""

@@ -150,6 +150,7 @@ class PaperNode:
             QuorumWatch(),
         )
         node._readings = node._prices = node._wires = node._sender = None
+        node._witness = SimpleNamespace(contradictions=lambda _since: [])
         self._node = node
 
     @property

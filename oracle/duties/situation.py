@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from market.lines import Derate
@@ -13,6 +13,7 @@ from oracle.pricing import PriceSource
 from oracle.readings import OwnReadings
 from oracle.view import View
 from oracle.wires import Wires
+from oracle.witness import Contradiction
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,8 +149,24 @@ def _word_on(p: Proposal) -> str:
     return f"vote {p.topic.name.lower()} {p.period} v{p.version} r{p.round}"
 
 
+@dataclass(frozen=True, slots=True)
+class FileEvidence:
+    """Show the chain that a seat has signed two different votes in one round."""
+
+    contradiction: Contradiction
+
+    @property
+    def purpose(self) -> str:
+        """What it is for."""
+        word = self.contradiction.first
+        p = word.proposal
+        what = f"{p.topic.name.lower()} {p.period} v{p.version} r{p.round}"
+        return f"file evidence of seat {word.seat} on {what}"
+
+
 Action = (
-    Clear
+    FileEvidence
+    | Clear
     | Settle
     | ProposeReport
     | ProposePrices
@@ -178,6 +195,7 @@ class Situation:
         first_period: The first period the market settles.
         patience_s: How long after a close to wait for silent meters.
         periods: Periods whose gate has closed and that may still need something, ascending.
+        contradictions: What convicts seats, in those periods.
     """
 
     now: int
@@ -192,6 +210,7 @@ class Situation:
     first_period: int
     patience_s: int
     periods: range
+    contradictions: Sequence[Contradiction] = ()
 
     def seats(self, period: int) -> int:
         """Return the size of a period's committee."""
