@@ -108,7 +108,9 @@ def test_links__lead_to_files_that_are_there(path: Path) -> None:
 def keys(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, object]]:
     """Yield every key of a table, those of its tables included, with its default."""
     for name, field in model.model_fields.items():
-        inner = field.annotation
+        # A table that may be left out is a table.
+        kinds = [k for k in get_args(field.annotation) if k is not type(None)]
+        inner = kinds[0] if len(kinds) == 1 else field.annotation
         if prefix == "" and name == "prices":
             yield "prices.source", "benchmark"
             yield from keys(CsvPrices, "prices.")
