@@ -96,7 +96,8 @@ def next_call(
 
     Args:
         claim: The claim.
-        pages: What calls carry of each page besides its block of trades, for its length.
+        pages: What calls carry of each page of the check besides its trades, for its length;
+            pages the check began without have no orders.
         done: What the calls before have brought.
         most_bytes: Calldata that claim, state, feed and pages of a call may take.
         most_gas: What a call may use.
@@ -120,7 +121,7 @@ def next_call(
     feed = b"".join(step.block for step in sorted(steps, key=lambda step: step.kind != TRADES))
     trades, merge, pairs = (sum(s.kind == kind for s in steps) for kind in (TRADES, MERGE, PAIRS))
     after = Progress(done.merge + merge, done.pairs + pairs, done.pages + trades)
-    return PairCall(done.pages, trades, feed, after.pages == len(claim.trades)), after
+    return PairCall(done.pages, trades, feed, after.pages == len(pages)), after
 
 
 def pair_calls(
@@ -144,7 +145,7 @@ def _steps(claim: PairClaim, pages: Sequence[bytes], done: Progress) -> Iterator
         gas = len(pairs) // PAIR_BYTES * _PAIR_GAS + passed * _LINE_GAS
         yield _Step(PAIRS, encode_block(PAIRS, pairs), gas)
     columns = (pages, claim.pages, claim.trades)
-    for page, has_orders, trades in list(zip(*columns, strict=True))[done.pages :]:
+    for page, has_orders, trades in list(zip(*columns, strict=False))[done.pages :]:
         block = encode_block(TRADES, trades) if has_orders else b""
         gas = _PAGE_GAS + len(page) // RECORD_BYTES * _ORDER_GAS
         yield _Step(TRADES, block, gas, len(page))

@@ -9,12 +9,12 @@ import pytest
 from eth_abi.abi import encode
 from eth_utils.crypto import keccak
 
-from market.clearing.pair_calls import Progress, progress_of
+from market.clearing.pair_calls import Progress, pair_calls, progress_of
 from market.clearing.pair_claims import MERGE, PAIRS, TRADES, PairClaim, encode_block
 from market.contracts import artifact
 from market.devnet import Anvil
 from tests.bare_chain import Chain
-from tests.pair_books import ChainBook, Wire, random_book
+from tests.pair_books import ChainBook, Wire, expected, random_book
 from tests.pair_rule import Verifier, claim_of, entries, one_call, sealed, whole_feed
 
 PRIME = 2**256 - 189
@@ -100,6 +100,14 @@ def test_calls__in_one_or_many__reach_the_same_products(rule: Verifier) -> None:
             block = encode_block(kind, data)
             _, state = rule.check(BOOK, claim.claim, block, state=state, pages=pages, last=False)
     assert state == at_once
+
+
+def test_calls__of_a_check_begun_with_fewer_buckets__end_with_its_last(rule: Verifier) -> None:
+    claim = claim_of(replace(BOOK, buckets=3))
+    pages = [b"".join(page[1:]) for page in BOOK.pages]
+    calls = pair_calls(claim, pages, 2_000, 10**9)
+    assert len(calls) > 1
+    assert rule.run(BOOK, claim.claim, calls) == expected(BOOK)
 
 
 @pytest.mark.parametrize("kind", [TRADES, MERGE, PAIRS])
