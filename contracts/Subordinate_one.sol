@@ -55,17 +55,18 @@ contract Subordinate_one is ISubordinate_one {
     /// @dev A node is short or over, never both.
     function _serve(bytes calldata nodes, Leg memory leg) private pure returns (bytes memory shares, Leg memory next) {
         next = leg;
-        if (leg.tradedWh() == 0) return (shares, next);
+        uint256 traded = leg.tradedWh();
+        if (traded == 0) return (shares, next);
         shares = ShareLog.open(nodes.length / Packed.WORD);
         unchecked {
             for (uint256 i; i < nodes.length; i += Packed.WORD) {
                 Deviation d = deviationAt(nodes, i);
                 uint256 shortWh = d.shortWh();
                 if (shortWh != 0) {
-                    shares.add(d.node(), false, next.serveDemand(shortWh));
+                    shares.add(d.node(), false, next.serveDemand(traded, shortWh));
                 } else {
                     uint256 reserveWh = _reserveWh(d);
-                    if (reserveWh != 0) shares.add(d.node(), true, next.serveSupply(reserveWh));
+                    if (reserveWh != 0) shares.add(d.node(), true, next.serveSupply(traded, reserveWh));
                 }
             }
         }

@@ -22,13 +22,24 @@ contract Subordinate_two is ISubordinate_two {
     }
 
     /// @inheritdoc ISubordinate_two
-    function count(bytes calldata nodes) external pure returns (uint256 demandWh, uint256 supplyWh) {
+    function count(bytes calldata nodes)
+        external
+        pure
+        returns (uint256 takeableWh, uint256 offeredWh, uint256 demandWh, uint256 surplusWh)
+    {
         unchecked {
             // Sums of 40-bit energies.
             for (uint256 i; i < nodes.length; i += Packed.WORD) {
                 Deviation d = deviationAt(nodes, i);
-                demandWh += d.takeableWh();
-                supplyWh += _offeredWh(d);
+                uint256 restWh = d.demandWh();
+                if (restWh != 0) {
+                    demandWh += restWh;
+                    takeableWh += d.takeableWh();
+                    continue;
+                }
+                restWh = d.surplusWh();
+                surplusWh += restWh;
+                if (d.has(OFFER)) offeredWh += restWh;
             }
         }
     }
@@ -60,36 +71,33 @@ contract Subordinate_two is ISubordinate_two {
         pure
         returns (bytes memory sold, bytes memory balanced, Leg memory, Leg memory)
     {
-        (bool sells, bool balances) = (selling.tradedWh() != 0, local.tradedWh() != 0);
-        if (sells) sold = ShareLog.open(nodes.length / Packed.WORD);
-        if (balances) balanced = ShareLog.open(nodes.length / Packed.WORD);
+        (uint256 sells, uint256 balances) = (selling.tradedWh(), local.tradedWh());
+        if (sells != 0) sold = ShareLog.open(nodes.length / Packed.WORD);
+        if (balances != 0) balanced = ShareLog.open(nodes.length / Packed.WORD);
         unchecked {
             for (uint256 i; i < nodes.length; i += Packed.WORD) {
                 Deviation d = deviationAt(nodes, i);
                 uint256 restWh = d.demandWh();
                 if (restWh != 0) {
-                    if (sells) {
-                        uint256 boughtWh = selling.serveDemand(d.takeableWh());
+                    uint256 takeableWh = d.takeableWh();
+                    if (sells != 0 && takeableWh != 0) {
+                        uint256 boughtWh = selling.serveDemand(sells, takeableWh);
                         sold.add(d.node(), false, boughtWh);
                         restWh -= boughtWh; // what is takeable is part of the demand
                     }
-                    if (balances) balanced.add(d.node(), false, local.serveDemand(restWh));
+                    if (balances != 0) balanced.add(d.node(), false, local.serveDemand(balances, restWh));
                     continue;
                 }
                 restWh = d.surplusWh();
                 if (restWh == 0) continue;
-                if (sells) {
-                    uint256 soldWh = selling.serveSupply(_offeredWh(d));
+                if (sells != 0 && d.has(OFFER)) {
+                    uint256 soldWh = selling.serveSupply(sells, restWh);
                     sold.add(d.node(), true, soldWh);
-                    restWh -= soldWh; // what is offered is the surplus or nothing
+                    restWh -= soldWh;
                 }
-                if (balances) balanced.add(d.node(), true, local.serveSupply(restWh));
+                if (balances != 0) balanced.add(d.node(), true, local.serveSupply(balances, restWh));
             }
         }
         return (sold, balanced, selling, local);
-    }
-
-    function _offeredWh(Deviation d) private pure returns (uint256) {
-        return d.has(OFFER) ? d.surplusWh() : 0;
     }
 }

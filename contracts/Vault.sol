@@ -21,6 +21,11 @@ contract Vault is IVault {
         uint128 amount;
     }
 
+    /// Where a node's account word lies.
+    struct Cell {
+        Funds funds;
+    }
+
     /// Where a settlement takes its credits from: first what its own debits brought in, then the grid company's balance.
     struct Purse {
         uint256 transit;
@@ -36,7 +41,7 @@ contract Vault is IVault {
     address private immutable BOOK;
     IMaster private immutable MASTER;
 
-    mapping(uint32 node => Funds) private _funds;
+    mapping(uint32 node => Cell) private _cells;
     /// Read only where the account's word tells of debt.
     mapping(uint32 node => uint256) private _debts;
     mapping(uint32 period => mapping(uint32 node => uint256)) private _held;
@@ -67,7 +72,7 @@ contract Vault is IVault {
     /// @inheritdoc IVault
     function withdraw(uint32 node, uint256 amountUyuan) external {
         _checkAccount(node);
-        uint256 free = _funds[node].freeUyuan();
+        uint256 free = _cells[node].funds.freeUyuan();
         if (amountUyuan > free) revert InsufficientFree(node, amountUyuan, free);
         uint256 margin = node == GRID ? 0 : MASTER.marginOf(node);
         if (amountUyuan + margin > free) revert MarginRequired(node, amountUyuan, free, margin);
@@ -103,11 +108,11 @@ contract Vault is IVault {
     /// @inheritdoc IVault
     function lock(uint32 node, uint256 amountUyuan) external {
         if (msg.sender != BOOK) revert NotBook(msg.sender);
-        Funds funds = _funds[node];
+        Funds funds = _cells[node].funds;
         if (funds.hasDebt()) revert InDebt(node, _debts[node]);
         uint256 free = funds.freeUyuan();
         if (amountUyuan > free) revert InsufficientFree(node, amountUyuan, free);
-        _funds[node] = funds.withAmounts(free - amountUyuan, funds.lockedUyuan() + amountUyuan, false);
+        _cells[node].funds = funds.withAmounts(free - amountUyuan, funds.lockedUyuan() + amountUyuan, false);
     }
 
     /// @inheritdoc IVault
@@ -134,7 +139,7 @@ contract Vault is IVault {
         if (msg.sender != BOOK) revert NotBook(msg.sender);
         (Funds funds, uint256 bit) = _slid(period, openPeriod, node);
         if (!funds.isLive(bit)) revert NotLive(node, period);
-        _funds[node] = funds.flipped(bit).withAmounts(
+        _cells[node].funds = funds.flipped(bit).withAmounts(
             funds.freeUyuan() + amountUyuan, funds.lockedUyuan() - amountUyuan, funds.hasDebt()
         );
     }
@@ -142,18 +147,9 @@ contract Vault is IVault {
     /// @inheritdoc IVault
     function settle(uint32 period, bytes calldata transfers, bool last) external {
         if (msg.sender != address(MASTER)) revert NotMaster(msg.sender);
-        Purse memory purse = Purse({transit: _transit[period], gridFree: _funds[GRID].freeUyuan()});
-        unchecked {
-            // Offsets stay below the length and one record.
-            for (uint256 i; i < transfers.length; i += TransferFields.RECORD) {
-                Transfer t = transferAt(transfers, i);
-                if (t.netUyuan() < 0 && !_debit(t, purse)) _move(period, t, purse);
-            }
-            for (uint256 i; i < transfers.length; i += TransferFields.RECORD) {
-                Transfer t = transferAt(transfers, i);
-                if (t.netUyuan() >= 0 && !_credit(t, purse)) _move(period, t, purse);
-            }
-        }
+        Purse memory purse = Purse({transit: _transit[period], gridFree: _cells[GRID].funds.freeUyuan()});
+        _moveAll(period, transfers, purse, false);
+        _moveAll(period, transfers, purse, true);
         if (last) (purse.transit, purse.gridFree) = (0, purse.gridFree + _fundClaims(purse.transit));
         _transit[period] = purse.transit;
         _setFree(GRID, purse.gridFree);
@@ -172,7 +168,7 @@ contract Vault is IVault {
 
     /// @inheritdoc IVault
     function isLive(uint32 period, uint32 node) external view returns (bool) {
-        Funds funds = _funds[node];
+        Funds funds = _cells[node].funds;
         uint256 base = funds.base();
         return period >= base && period - base < FundsFields.SPAN && funds.isLive(funds.bitOf(period));
     }
@@ -207,46 +203,41 @@ contract Vault is IVault {
         if (funds.isLive(bit)) return Outcome.AlreadyLive;
         uint256 free = funds.freeUyuan();
         if (amountUyuan > free) return Outcome.InsufficientFree;
-        _funds[node] = funds.flipped(bit).withAmounts(free - amountUyuan, funds.lockedUyuan() + amountUyuan, false);
+        _cells[node].funds = funds.flipped(bit).withAmounts(free - amountUyuan, funds.lockedUyuan() + amountUyuan, false);
         return Outcome.Entered;
     }
 
     /// @dev A node's word with its window where the first open period is, and the bit of a period in it.
     function _slid(uint32 period, uint32 openPeriod, uint32 node) private view returns (Funds funds, uint256 bit) {
-        funds = _funds[node].slidTo(openPeriod);
+        funds = _cells[node].funds.slidTo(openPeriod);
         uint256 base = funds.base();
         if (period < base || period - base >= FundsFields.SPAN) revert OutsideWindow(period, uint32(base));
         bit = funds.bitOf(period);
     }
 
-    /// @dev Takes what a node pays from its free balance, the common case; does nothing if there is debt, or would be, or
-    /// something is held.
-    function _debit(Transfer t, Purse memory purse) private returns (bool done) {
+    /// @dev Moves the credits of a call, or its debits. Commonly a node has no debt, nothing held, and enough for what it pays,
+    /// so that releasing its lock and adding its net is all there is to do.
+    function _moveAll(uint32 period, bytes calldata transfers, Purse memory purse, bool credits) private {
         unchecked {
-            uint256 due = uint256(-t.netUyuan());
-            uint256 released = t.releaseUyuan();
-            Funds funds = _funds[t.node()];
-            (uint256 free, uint256 locked) = (funds.freeUyuan() + released, funds.lockedUyuan());
-            if (!t.isPlain() || funds.hasDebt() || released > locked || due > free) return false;
-            _funds[t.node()] = funds.withAmounts(free - due, locked - released, false);
-            purse.transit += due; // part of the supply
-            return true;
-        }
-    }
-
-    /// @dev Gives a node what it gains, the common case; does nothing if there is debt, the purse is too small, or something
-    /// is held.
-    function _credit(Transfer t, Purse memory purse) private returns (bool done) {
-        unchecked {
-            uint256 credit = uint256(t.netUyuan());
-            uint256 released = t.releaseUyuan();
-            Funds funds = _funds[t.node()];
-            uint256 locked = funds.lockedUyuan();
-            if (!t.isPlain() || funds.hasDebt() || released > locked || credit > purse.transit + purse.gridFree) {
-                return false;
+            // Offsets stay below the length and one record, amounts within the supply.
+            for (uint256 i; i < transfers.length; i += TransferFields.RECORD) {
+                Transfer t = transferAt(transfers, i);
+                int256 net = t.netUyuan();
+                if ((net >= 0) != credits) continue;
+                Cell storage cell = _cells[t.node()];
+                Funds funds = cell.funds;
+                uint256 free = funds.freeUyuan() + t.releaseUyuan() + uint256(net);
+                uint256 locked = funds.lockedUyuan() - t.releaseUyuan();
+                // An amount that went below zero has bits above the 64 of its field; one test for all is cheaper than four.
+                bool common = ((free | locked) >> 64) | t.flags() | funds.debtBit() == 0;
+                if (!common || (credits && uint256(net) > purse.transit + purse.gridFree)) {
+                    _move(period, t, purse);
+                    continue;
+                }
+                cell.funds = funds.withAmounts(free, locked, false);
+                if (credits) _pay(purse, uint256(net));
+                else purse.transit -= uint256(net);
             }
-            _funds[t.node()] = funds.withAmounts(funds.freeUyuan() + released + _pay(purse, credit), locked - released, false);
-            return true;
         }
     }
 
@@ -319,11 +310,11 @@ contract Vault is IVault {
     }
 
     function _gridReceives(uint256 amountUyuan) private {
-        _setFree(GRID, _funds[GRID].freeUyuan() + _fundClaims(amountUyuan));
+        _setFree(GRID, _cells[GRID].funds.freeUyuan() + _fundClaims(amountUyuan));
     }
 
     function _load(uint32 node) private view returns (Account memory) {
-        Funds funds = _funds[node];
+        Funds funds = _cells[node].funds;
         // The fields' own widths; a debt is kept as it was stored.
         return Account({
             freeUyuan: uint64(funds.freeUyuan()),
@@ -334,16 +325,16 @@ contract Vault is IVault {
 
     /// @dev Writes a node's amounts and its account's debt. Every balance is part of the token's supply, which fits 64 bits.
     function _save(uint32 node, Account memory account, uint256 free, uint256 locked) private {
-        Funds funds = _funds[node];
+        Funds funds = _cells[node].funds;
         bool debt = account.debtUyuan != 0;
         if (debt || funds.hasDebt()) _debts[node] = account.debtUyuan;
-        _funds[node] = funds.withAmounts(free, locked, debt);
+        _cells[node].funds = funds.withAmounts(free, locked, debt);
     }
 
     /// @dev Writes a free balance, part of the token's supply, which fits 64 bits.
     function _setFree(uint32 node, uint256 free) private {
-        Funds funds = _funds[node];
-        _funds[node] = funds.withAmounts(free, funds.lockedUyuan(), funds.hasDebt());
+        Funds funds = _cells[node].funds;
+        _cells[node].funds = funds.withAmounts(free, funds.lockedUyuan(), funds.hasDebt());
     }
 
     /// @dev Writes off as much debt of an account in memory as an amount covers; returns how much.

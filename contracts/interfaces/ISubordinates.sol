@@ -42,8 +42,11 @@ interface ISubordinate_two {
     /// @notice Only the `Master` calls for a settlement.
     error NotMaster(address caller);
 
-    /// @notice What these nodes would take and offer at the selling price.
-    function count(bytes calldata nodes) external pure returns (uint256 demandWh, uint256 supplyWh);
+    /// @notice What these nodes would take and offer at the selling price, and all they demand and have too much.
+    function count(bytes calldata nodes)
+        external
+        pure
+        returns (uint256 takeableWh, uint256 offeredWh, uint256 demandWh, uint256 surplusWh);
 
     /// @notice Serves these nodes, first at the selling price, then what is left of them locally.
     function serve(bytes calldata nodes, Leg calldata selling, Leg calldata local)

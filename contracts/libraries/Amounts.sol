@@ -22,9 +22,8 @@ library Amounts {
     /// @param traded Energy the whole side trades, Wh, at most `total`.
     /// @param seen Quantity of the nodes before this one, Wh.
     /// @param quantity Quantity of this node, Wh.
-    /// @param total Quantity of the whole side, Wh.
+    /// @param total Quantity of the whole side, Wh, not zero.
     function share(uint256 traded, uint256 seen, uint256 quantity, uint256 total) internal pure returns (uint256) {
-        if (traded == 0) return 0;
         if (traded == total) return quantity;
         unchecked {
             // All are sums of at most 2^32 nodes' 2^40 Wh, so the products stay below 2^144; the second floor is the smaller.

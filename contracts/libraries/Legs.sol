@@ -11,19 +11,17 @@ library Legs {
         return leg.demandWh < leg.supplyWh ? leg.demandWh : leg.supplyWh;
     }
 
-    /// @notice What the next node on the demand side gets of its `quantity`, Wh.
-    function serveDemand(Leg memory leg, uint256 quantity) internal pure returns (uint256 share) {
-        if (quantity == 0) return 0;
-        share = Amounts.share(tradedWh(leg), leg.demandSeenWh, quantity, leg.demandWh);
+    /// @notice What the next node on the demand side gets of its `quantity`, Wh; `traded` is what the leg moves.
+    function serveDemand(Leg memory leg, uint256 traded, uint256 quantity) internal pure returns (uint256 share) {
+        share = Amounts.share(traded, leg.demandSeenWh, quantity, leg.demandWh);
         unchecked {
             leg.demandSeenWh += quantity; // up to the leg's demand
         }
     }
 
-    /// @notice What the next node on the supply side places of its `quantity`, Wh.
-    function serveSupply(Leg memory leg, uint256 quantity) internal pure returns (uint256 share) {
-        if (quantity == 0) return 0;
-        share = Amounts.share(tradedWh(leg), leg.supplySeenWh, quantity, leg.supplyWh);
+    /// @notice What the next node on the supply side places of its `quantity`, Wh; `traded` is what the leg moves.
+    function serveSupply(Leg memory leg, uint256 traded, uint256 quantity) internal pure returns (uint256 share) {
+        share = Amounts.share(traded, leg.supplySeenWh, quantity, leg.supplyWh);
         unchecked {
             leg.supplySeenWh += quantity; // up to the leg's supply
         }

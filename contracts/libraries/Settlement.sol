@@ -9,16 +9,26 @@ import {Prices} from "../types/Types.sol";
 import {Amounts} from "./Amounts.sol";
 import {ShareLog, Shares} from "./ShareLog.sol";
 
-/// What the slaves made of some nodes, in ascending order.
+/// What the slaves made of some nodes, in ascending order, and the sums over those whose nets are known.
 /// @param left The nodes' deviations, a word each, as compensation left them.
 /// @param compensated Shares of leg 1.
 /// @param sold Shares of leg 2.
 /// @param balanced Shares of leg 3.
+/// @param netUyuan Their nets.
+/// @param feesNyuan The network fees in them, before rounding.
+/// @param rentNyuan What their plans pay more than they receive; negative if less.
+/// @param importedWh What they bought from the grid company.
+/// @param exportedWh What they sold to the grid company.
 struct Course {
     bytes left;
     Shares compensated;
     Shares sold;
     Shares balanced;
+    int256 netUyuan;
+    uint256 feesNyuan;
+    int256 rentNyuan;
+    uint256 importedWh;
+    uint256 exportedWh;
 }
 
 /// @notice The arithmetic of SPEC section 6 for one node: its deviation from the plan and what it pays.
@@ -64,39 +74,51 @@ library Settlement {
     /// @notice What a node gains from a settlement, micro-yuan; negative if it pays.
     /// @param p The node's plan.
     /// @param left Its deviation as compensation left it.
-    /// @param course The shares of all nodes; moves on behind this node's.
+    /// @param course The shares of all nodes; moves on behind this node's and adds the node to its sums.
     /// @param prices The period's prices.
     /// @return gain What it gains.
-    /// @return feeNyuan The network fee in it, before rounding, nano-yuan.
-    /// @return importedWh What the node bought from the grid company.
-    /// @return exportedWh What the node sold to the grid company.
     function net(Plan p, Deviation left, Course memory course, Prices memory prices)
         internal
         pure
-        returns (int256 gain, uint256 feeNyuan, uint256 importedWh, uint256 exportedWh)
+        returns (int256 gain)
     {
         unchecked {
             uint256 node = left.node();
-            uint256 gets = p.receiveNyuan().down();
-            feeNyuan = prices.fee * (p.boughtWh() + left.extraWh());
-            uint256 pays = p.payNyuan().up() + feeNyuan.up();
-            (uint256 bought, uint256 sold) = course.compensated.next(node);
-            pays += (bought * prices.compensation).up();
-            gets += (sold * prices.compensation).down();
-            (importedWh, exportedWh) = (left.demandWh(), left.surplusWh());
-            if (importedWh | exportedWh != 0) {
-                (bought, sold) = course.sold.next(node);
-                pays += (bought * prices.selling).up();
-                gets += (sold * prices.selling).down();
-                (importedWh, exportedWh) = (importedWh - bought, exportedWh - sold);
-                (bought, sold) = course.balanced.next(node);
-                pays += (bought * prices.compensation).up();
-                gets += (sold * prices.selling).down();
-                (importedWh, exportedWh) = (importedWh - bought, exportedWh - sold);
-                pays += (importedWh * prices.retail).up();
-                gets += (exportedWh * prices.feedIn).down();
+            (uint256 gets, uint256 pays) = (p.receiveNyuan(), p.payNyuan());
+            course.rentNyuan += int256(pays) - int256(gets);
+            (gets, pays) = (gets.down(), pays.up());
+            uint256 feeNyuan = prices.fee * (p.boughtWh() + left.extraWh());
+            if (feeNyuan != 0) {
+                pays += feeNyuan.up();
+                course.feesNyuan += feeNyuan;
+            }
+            (uint256 shareWh, bool supplied) = course.compensated.next(node);
+            if (supplied) gets += (shareWh * prices.compensation).down();
+            else if (shareWh != 0) pays += (shareWh * prices.compensation).up();
+            // A node has demand or surplus left, never both.
+            uint256 restWh = left.demandWh();
+            if (restWh != 0) {
+                (shareWh,) = course.sold.next(node);
+                pays += (shareWh * prices.selling).up();
+                restWh -= shareWh;
+                (shareWh,) = course.balanced.next(node);
+                restWh -= shareWh;
+                pays += (shareWh * prices.compensation).up() + (restWh * prices.retail).up();
+                course.importedWh += restWh;
+            } else {
+                restWh = left.surplusWh();
+                if (restWh != 0) {
+                    (shareWh,) = course.sold.next(node);
+                    gets += (shareWh * prices.selling).down();
+                    restWh -= shareWh;
+                    (shareWh,) = course.balanced.next(node);
+                    restWh -= shareWh;
+                    gets += (shareWh * prices.selling).down() + (restWh * prices.feedIn).down();
+                    course.exportedWh += restWh;
+                }
             }
             gain = int256(gets) - int256(pays); // both below 2^67
+            course.netUyuan += gain;
         }
     }
 

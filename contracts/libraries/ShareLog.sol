@@ -14,7 +14,8 @@ struct Shares {
 library ShareLog {
     using Packed for bytes;
 
-    uint256 private constant RECORD = 11;
+    /// Length of a record.
+    uint256 internal constant RECORD = 11;
 
     /// @notice An empty log with room for `most` records.
     function open(uint256 most) internal pure returns (bytes memory) {
@@ -27,18 +28,23 @@ library ShareLog {
         log.append((node << 224) | (supplied ? uint256(1) << 216 : 0) | (energyWh << 168), RECORD);
     }
 
-    /// @notice What a node bought or sold, Wh, at most one of them; zero if the next share is another node's.
+    /// @notice The record at an offset.
+    function recordAt(bytes memory log, uint256 offset) internal pure returns (uint256 node, uint256 energyWh, bool supplied) {
+        uint256 record = log.word(offset);
+        return (record >> 224, uint48(record >> 168), uint8(record >> 216) != 0);
+    }
+
+    /// @notice A node's share, Wh, and whether it supplied; zero if the next share is another node's.
     /// @param s The shares. Nodes must be asked for in ascending order, leaving out none that has a share.
     /// @param node The node.
-    function next(Shares memory s, uint256 node) internal pure returns (uint256 boughtWh, uint256 soldWh) {
-        uint256 offset = s.offset;
-        if (offset >= s.log.length) return (0, 0);
-        uint256 record = s.log.word(offset);
-        if (record >> 224 != node) return (0, 0);
+    function next(Shares memory s, uint256 node) internal pure returns (uint256 energyWh, bool supplied) {
+        (bytes memory log, uint256 offset) = (s.log, s.offset);
+        if (offset == log.length) return (0, false);
+        uint256 record = log.word(offset);
+        if (record >> 224 != node) return (0, false);
         unchecked {
             s.offset = offset + RECORD; // at most the length
         }
-        uint256 energyWh = uint48(record >> 168);
-        return uint8(record >> 216) != 0 ? (uint256(0), energyWh) : (energyWh, uint256(0));
+        return (uint48(record >> 168), uint8(record >> 216) != 0);
     }
 }

@@ -74,10 +74,20 @@ library Sheets {
         sheet.now_.keep(offset, length);
     }
 
+    /// @dev A bucket has no more nodes than records, nor than indices up to its last.
     function _mostNodes(Bucket calldata bucket) private pure returns (uint256 most) {
         most = bucket.positions.length / Records.POSITION + bucket.was.length / Records.READING
             + bucket.now_.length / Records.READING;
-        if (most > BUCKET) most = BUCKET;
+        uint256 indices = _indices(bucket.positions, Records.POSITION);
+        uint256 more = _indices(bucket.was, Records.READING);
+        if (more > indices) indices = more;
+        more = _indices(bucket.now_, Records.READING);
+        if (more > indices) indices = more;
+        if (most > indices) most = indices;
+    }
+
+    function _indices(bytes calldata records, uint256 size) private pure returns (uint256) {
+        return records.length == 0 ? 0 : Records.indexAt(records, records.length - size) + 1;
     }
 
     /// @dev Walks the three record lists of a bucket side by side and writes their union from an offset on.
@@ -93,29 +103,31 @@ library Sheets {
         (bytes calldata plans, bytes calldata earlier, bytes calldata present) =
             (bucket.positions, bucket.was, bucket.now_);
         (uint256 atPlan, uint256 atEarlier, uint256 atPresent) = (0, 0, 0);
+        uint256 indexPlan = Records.indexAt(plans, 0);
+        uint256 indexEarlier = Records.indexAt(earlier, 0);
+        uint256 indexPresent = Records.indexAt(present, 0);
         unchecked {
             // Offsets stay below the lengths and one record.
             for (end = offset;; end += Packed.WORD) {
-                uint256 index = Records.indexAt(plans, atPlan);
-                uint256 indexEarlier = Records.indexAt(earlier, atEarlier);
-                uint256 indexPresent = Records.indexAt(present, atPresent);
-                bool hasPlan = index <= indexEarlier && index <= indexPresent;
-                if (!hasPlan) index = indexEarlier < indexPresent ? indexEarlier : indexPresent;
+                uint256 index = indexPlan < indexPresent ? indexPlan : indexPresent;
+                if (indexEarlier < index) index = indexEarlier;
                 if (index == Records.NONE) return end;
 
                 Plan plan;
-                if (hasPlan) {
+                if (indexPlan == index) {
                     plan = PlanFields.fromRecord(Records.word(plans, atPlan));
                     if (isVoid) plan = plan.annulled();
                     sheet.plans.put(end, Plan.unwrap(plan));
                     // The lock is the record's last 8 bytes, so it ends the word that starts 6 bytes into the record.
                     sheet.locksUyuan.put(end, uint64(Records.word(plans, atPlan + Records.POSITION - 32)));
                     atPlan += Records.POSITION;
+                    indexPlan = Records.indexAt(plans, atPlan);
                 }
                 Reading reading;
                 if (indexPresent == index) {
                     reading = ReadingFields.fromRecord(Records.readingAt(present, atPresent));
                     atPresent += Records.READING;
+                    indexPresent = Records.indexAt(present, atPresent);
                 }
                 Deviation d = Settlement.deviation(base + index, plan, reading, now_.finalMode);
                 sheet.now_.put(end, Deviation.unwrap(d));
@@ -124,6 +136,7 @@ library Sheets {
                 if (indexEarlier == index) {
                     reading = ReadingFields.fromRecord(Records.readingAt(earlier, atEarlier));
                     atEarlier += Records.READING;
+                    indexEarlier = Records.indexAt(earlier, atEarlier);
                 }
                 d = Settlement.deviation(base + index, plan, reading, was.finalMode);
                 sheet.was.put(end, Deviation.unwrap(d));

@@ -7,7 +7,7 @@ import {Legs} from "../libraries/Legs.sol";
 import {Packed} from "../libraries/Packed.sol";
 import {Roots} from "../libraries/Roots.sol";
 import {Course, Settlement} from "../libraries/Settlement.sol";
-import {ShareLog, Shares} from "../libraries/ShareLog.sol";
+import {ShareLog} from "../libraries/ShareLog.sol";
 import {Sheet, Sheets} from "../libraries/Sheets.sol";
 import {Deviation} from "../types/Deviation.sol";
 import {Plan} from "../types/Plan.sol";
@@ -20,13 +20,14 @@ import {Periods} from "./Periods.sol";
 abstract contract Settling is Periods {
     using Legs for Leg;
     using Packed for bytes;
-    using ShareLog for Shares;
     using Sheets for Sheet;
 
     uint8 private constant COUNT = 0;
     uint8 private constant MATCH = 1;
     uint8 private constant PAY = 2;
     uint8 private constant DONE = 3;
+
+    uint256 private constant STILL_HELD = TransferFields.HOLDS | TransferFields.HELD;
 
     /// @inheritdoc IMaster
     function settle(Job calldata given, Hashes calldata hashes, Bucket[] calldata buckets, uint32 most)
@@ -148,51 +149,44 @@ abstract contract Settling is Periods {
         return b < hashes.length ? keccak256(data) == hashes[b] : data.length == 0;
     }
 
-    /// @dev Adds a chunk to the totals of the compensation and of all deviations.
+    /// @dev Adds a chunk to the totals of the compensation.
     function _count(Basis memory basis, Course memory course) private view {
         if (!basis.exists) return;
         (uint256 demandWh, uint256 supplyWh) = ONE.count(course.left);
         basis.compensation.demandWh += demandWh;
         basis.compensation.supplyWh += supplyWh;
-        (demandWh, supplyWh) = (basis.local.demandWh, basis.local.supplyWh);
-        bytes memory left = course.left;
-        unchecked {
-            // Sums of 40-bit energies.
-            for (uint256 i; i < left.length; i += Packed.WORD) {
-                Deviation d = Deviation.wrap(left.word(i));
-                demandWh += d.demandWh();
-                supplyWh += d.surplusWh();
-            }
-        }
-        (basis.local.demandWh, basis.local.supplyWh) = (demandWh, supplyWh);
     }
 
-    /// @dev Adds what compensation leaves of a chunk to the totals of the selling leg.
+    /// @dev Adds what compensation leaves of a chunk to the totals of the selling leg, and of all that is left.
     function _match(Job memory job, Basis memory basis, Course memory course, bool announced) private {
         if (!basis.exists) return;
         _compensate(job, basis, course, announced);
-        if (basis.local.tradedWh() == 0) return; // nor is there anything to sell or nobody to take it
-        (uint256 demandWh, uint256 supplyWh) = TWO.count(course.left);
-        basis.selling.demandWh += demandWh;
-        basis.selling.supplyWh += supplyWh;
+        (uint256 takeableWh, uint256 offeredWh, uint256 demandWh, uint256 surplusWh) = TWO.count(course.left);
+        basis.selling.demandWh += takeableWh;
+        basis.selling.supplyWh += offeredWh;
+        basis.local.demandWh += demandWh;
+        basis.local.supplyWh += surplusWh;
     }
 
     /// @dev Takes a chunk through the first leg; nothing if there is no such basis.
     function _compensate(Job memory job, Basis memory basis, Course memory course, bool announced) private {
         if (basis.compensation.tradedWh() == 0) return;
         bytes memory left = course.left;
-        Shares memory shares = course.compensated;
-        (shares.log, basis.compensation) = announced
+        bytes memory shares;
+        (shares, basis.compensation) = announced
             ? ONE.compensate(job.period, basis.version, left, basis.compensation)
             : ONE.serve(left, basis.compensation);
+        course.compensated.log = shares;
+        uint256 i;
         unchecked {
-            for (uint256 i; i < left.length; i += Packed.WORD) {
+            for (uint256 j; j < shares.length; j += ShareLog.RECORD) {
+                (uint256 node, uint256 energyWh, bool supplied) = ShareLog.recordAt(shares, j);
                 Deviation d = Deviation.wrap(left.word(i));
-                (uint256 boughtWh, uint256 soldWh) = shares.next(d.node());
-                if (boughtWh | soldWh != 0) left.put(i, Deviation.unwrap(d.lessShort(boughtWh).lessOver(soldWh)));
+                // Only nodes of the chunk have shares, in its order.
+                for (; d.node() != node; d = Deviation.wrap(left.word(i))) i += Packed.WORD;
+                left.put(i, Deviation.unwrap(supplied ? d.lessOver(energyWh) : d.lessShort(energyWh)));
             }
         }
-        shares.offset = 0;
     }
 
     /// @dev Ends a pass: what one leg traded is no longer there for the local balance.
@@ -204,11 +198,11 @@ abstract contract Settling is Periods {
     }
 
     function _endPass(uint8 pass, Basis memory basis) private pure {
-        if (pass == PAY) return;
-        uint256 tradedWh = (pass == COUNT ? basis.compensation : basis.selling).tradedWh();
+        (basis.compensation.demandSeenWh, basis.compensation.supplySeenWh) = (0, 0);
+        if (pass != MATCH) return;
+        uint256 tradedWh = basis.selling.tradedWh();
         basis.local.demandWh -= tradedWh;
         basis.local.supplyWh -= tradedWh;
-        (basis.compensation.demandSeenWh, basis.compensation.supplySeenWh) = (0, 0);
     }
 
     /// @dev Computes the nets of a chunk under both bases and has the vault move the difference.
@@ -225,25 +219,34 @@ abstract contract Settling is Periods {
         bytes memory transfers = Packed.log(sheet.rows() * TransferFields.RECORD);
         unchecked {
             // A period's nodes are below 2^32, so its sums stay far below 2^256.
-            for (uint256 i; i < present.left.length; i += Packed.WORD) {
-                Plan plan = Plan.wrap(sheet.plans.word(i));
-                Deviation d = Deviation.wrap(present.left.word(i));
-                int256 net = _net(job, plan, d, present, prices);
-                bool flagged = d.flagged();
-                if (flagged) job.flagged = true;
-                // After the last settlement no reading can come that would free what is held.
-                bool hold = flagged && !job.now_.finalMode;
-                (uint256 release, bool wasHeld) = (sheet.locksUyuan.word(i), false);
-                if (job.was.exists) {
-                    Deviation before = Deviation.wrap(was.left.word(i));
-                    (int256 netBefore,,,) = Settlement.net(plan, before, was, prices);
-                    net -= netBefore;
-                    (release, wasHeld) = (0, before.flagged());
+            (bytes memory plans, bytes memory locks, bytes memory left) = (sheet.plans, sheet.locksUyuan, present.left);
+            bool again = job.was.exists;
+            for (uint256 i; i < left.length; i += Packed.WORD) {
+                Plan plan = Plan.wrap(plans.word(i));
+                Deviation d = Deviation.wrap(left.word(i));
+                int256 net = Settlement.net(plan, d, present, prices);
+                (uint256 release, uint256 flags) = (locks.word(i), 0);
+                if (d.flagged()) {
+                    job.flagged = true;
+                    // After the last settlement no reading can come that would free what is held.
+                    if (!job.now_.finalMode) flags = TransferFields.HOLDS;
                 }
-                if (net == 0 && release == 0 && wasHeld == hold) continue;
-                transfers.append(toTransfer(d.node(), wasHeld, hold, release, net).record(), TransferFields.RECORD);
+                if (again) {
+                    Deviation before = Deviation.wrap(was.left.word(i));
+                    net -= Settlement.net(plan, before, was, prices);
+                    release = 0;
+                    if (before.flagged()) flags |= TransferFields.HELD;
+                }
+                // What was held and still is, without a change, stays as it is.
+                if (uint256(net) | release == 0 && (flags == 0 || flags == STILL_HELD)) continue;
+                transfers.append(toTransfer(d.node(), flags, release, net).record(), TransferFields.RECORD);
             }
         }
+        job.nodesUyuan += present.netUyuan;
+        job.feesNyuan += present.feesNyuan;
+        job.rentNyuan += present.rentNyuan;
+        job.importedWh += present.importedWh;
+        job.exportedWh += present.exportedWh;
         VAULT.settle(job.period, transfers, last);
     }
 
@@ -253,25 +256,6 @@ abstract contract Settling is Periods {
         (course.sold.log, course.balanced.log, basis.selling, basis.local) = announced
             ? TWO.sell(job.period, basis.version, course.left, basis.selling, basis.local)
             : TWO.serve(course.left, basis.selling, basis.local);
-    }
-
-    /// @dev The net of a node under the present basis, added to the job's lines.
-    function _net(Job memory job, Plan plan, Deviation d, Course memory present, Prices memory prices)
-        private
-        pure
-        returns (int256 net)
-    {
-        uint256 feeNyuan;
-        uint256 importedWh;
-        uint256 exportedWh;
-        (net, feeNyuan, importedWh, exportedWh) = Settlement.net(plan, d, present, prices);
-        unchecked {
-            job.nodesUyuan += net;
-            job.feesNyuan += feeNyuan;
-            job.rentNyuan += int256(plan.payNyuan()) - int256(plan.receiveNyuan());
-            job.importedWh += importedWh;
-            job.exportedWh += exportedWh;
-        }
     }
 
     function _finish(Period storage p, Job memory job, Prices memory prices) private returns (bool) {

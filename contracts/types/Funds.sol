@@ -36,7 +36,12 @@ library FundsFields {
     }
 
     function hasDebt(Funds f) internal pure returns (bool) {
-        return Funds.unwrap(f) & 1 != 0;
+        return f.debtBit() != 0;
+    }
+
+    /// @notice One if there is debt, else zero.
+    function debtBit(Funds f) internal pure returns (uint256) {
+        return Funds.unwrap(f) & 1;
     }
 
     /// @notice Replaces both amounts, each below 2^64, and whether there is debt.

@@ -2,19 +2,15 @@
 pragma solidity ^0.8.28;
 
 /// What a settlement does to one node's account, a record of 22 bytes:
-/// node 32 | flags 8 (1 hold, 2 was held) | release 64 | net 72 (signed), amounts in micro-yuan (SPEC section 7).
+/// node 32 | flags 8 (1 holds, 2 held) | release 64 | net 72 (signed), amounts in micro-yuan (SPEC section 7).
 type Transfer is uint256;
 
 using TransferFields for Transfer global;
 
 /// @dev Packs a transfer. A difference of nets is below 2^68 in size, so the narrowing is lossless.
-function toTransfer(uint256 node, bool wasHeld, bool hold, uint256 releaseUyuan, int256 netUyuan)
-    pure
-    returns (Transfer)
-{
+function toTransfer(uint256 node, uint256 flags, uint256 releaseUyuan, int256 netUyuan) pure returns (Transfer) {
     return Transfer.wrap(
-        (node << 144) | (wasHeld ? uint256(2) << 136 : 0) | (hold ? uint256(1) << 136 : 0) | (releaseUyuan << 72)
-            | uint256(uint72(int72(netUyuan)))
+        (node << 144) | (flags << 136) | (releaseUyuan << 72) | uint256(uint72(uint256(netUyuan)))
     );
 }
 
@@ -30,8 +26,13 @@ library TransferFields {
     /// Length of a packed record.
     uint256 internal constant RECORD = 22;
 
-    uint256 private constant HOLD = 1 << 136;
-    uint256 private constant WAS_HELD = 2 << 136;
+    /// The flag of a node whose money is held.
+    uint256 internal constant HOLDS = 1;
+    /// The flag of a node whose money was held.
+    uint256 internal constant HELD = 2;
+
+    uint256 private constant HOLD = HOLDS << 136;
+    uint256 private constant WAS_HELD = HELD << 136;
 
     /// @notice The record, left-aligned in a word.
     function record(Transfer t) internal pure returns (uint256) {
@@ -53,9 +54,9 @@ library TransferFields {
         return Transfer.unwrap(t) & HOLD != 0;
     }
 
-    /// @notice Whether nothing was held and nothing will be.
-    function isPlain(Transfer t) internal pure returns (bool) {
-        return Transfer.unwrap(t) & (HOLD | WAS_HELD) == 0;
+    /// @notice Both flags; zero if nothing was held and nothing will be.
+    function flags(Transfer t) internal pure returns (uint256) {
+        return uint8(Transfer.unwrap(t) >> 136);
     }
 
     /// @notice Lock of the position to release, micro-yuan.
