@@ -13,14 +13,19 @@ abstract contract Reports is IReports, Ballots {
     /// Highest known quality of a reading: 0 is measured, 1 substituted.
     uint256 private constant SUBSTITUTED = 1;
 
-    mapping(uint32 period => uint16 version) private _latest;
+    /// Versions of 16 consecutive periods share a word, so that only the first of them pays for fresh storage.
+    uint256 private constant VERSIONS = 16;
+    uint256 private constant VERSION_BITS = 16;
+
+    mapping(uint256 word => uint256 versions) private _latest;
     mapping(uint32 period => mapping(uint16 version => bytes32)) private _roots;
 
     /// @inheritdoc IReports
     function proposeReport(uint32 period, uint16 version, bytes[] calldata buckets) external {
         if (block.timestamp < _close(period)) revert TooEarly(period, _close(period));
         if (block.timestamp >= _windowEnd(period)) revert TooLate(period, _windowEnd(period));
-        if (version != _latest[period] + 1) revert WrongVersion(period, version, _latest[period] + 1);
+        uint16 next = _latestVersion(period) + 1;
+        if (version != next) revert WrongVersion(period, version, next);
         if (buckets.length == 0) revert EmptyReport(period);
         uint256 nodeCount = REGISTRY.nodeCount();
         // Empty buckets behind the last node would only make every settlement dearer.
@@ -36,7 +41,7 @@ abstract contract Reports is IReports, Ballots {
 
     /// @inheritdoc IReports
     function latestReport(uint32 period) external view returns (uint16 version, bytes32 root) {
-        version = _latest[period];
+        version = _latestVersion(period);
         root = _roots[period][version];
     }
 
@@ -46,15 +51,16 @@ abstract contract Reports is IReports, Ballots {
     }
 
     function _latestRoot(uint32 period) internal view returns (bytes32) {
-        return _roots[period][_latest[period]];
+        return _roots[period][_latestVersion(period)];
     }
 
     function _latestVersion(uint32 period) internal view returns (uint16) {
-        return _latest[period];
+        return uint16(_latest[period / VERSIONS] >> (period % VERSIONS * VERSION_BITS));
     }
 
     function _acceptReport(uint32 period, uint16 version, bytes32 root) internal {
-        _latest[period] = version;
+        // Versions follow each other, so the one before gives way by adding one.
+        _latest[period / VERSIONS] += 1 << (period % VERSIONS * VERSION_BITS);
         _roots[period][version] = root;
         emit ReportAccepted(period, version, root);
     }
