@@ -140,8 +140,9 @@ contract Vault is IVault {
         (Funds funds, uint256 bit) = _slid(period, openPeriod, node);
         if (!funds.isLive(bit)) revert NotLive(node, period);
         _cells[node].funds = funds.flipped(bit).withAmounts(
-            funds.freeUyuan() + amountUyuan, funds.lockedUyuan() - amountUyuan, funds.hasDebt()
+            funds.freeUyuan(), funds.lockedUyuan() - amountUyuan, funds.hasDebt()
         );
+        _receive(node, amountUyuan);
     }
 
     /// @inheritdoc IVault
@@ -297,7 +298,7 @@ contract Vault is IVault {
         return fromTransit + fromGrid;
     }
 
-    /// @dev Books tokens that reached the vault, or left its claims, for a node.
+    /// @dev Books tokens that reached the vault, or left its claims or a lock, for a node: debt is repaid first.
     function _receive(uint32 node, uint256 amountUyuan) private {
         if (node == GRID) {
             _gridReceives(amountUyuan);

@@ -227,7 +227,7 @@ class Ledger:
         return Outcome.ENTERED
 
     def leave(self, period: int, open_period: int, node: int) -> None:
-        """Take a node's order out of a period again and release its lock.
+        """Take a node's order out of a period again and release its lock; debt is repaid first.
 
         Raises:
             LedgerError: If the period is not among the 96 from `open_period` on, or no order of
@@ -240,6 +240,7 @@ class Ledger:
         account = self.account(node)
         account.locked_uyuan -= released
         account.free_uyuan += released
+        self._grid_receives(self._repay_from_free(node))
         self.live[node] = self._still_live(node, open_period) - {period}
 
     def period_lock_uyuan(self, period: int, node: int) -> int:

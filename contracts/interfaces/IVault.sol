@@ -79,7 +79,7 @@ interface IVault {
     /// @return outcomes Of every order an `Outcome` in one byte. Only what entered has changed anything.
     function enter(uint32 period, uint32 openPeriod, bytes calldata locks) external returns (bytes memory outcomes);
 
-    /// @notice Takes an order out of a period again and releases its lock. Only the `Book`.
+    /// @notice Takes an order out of a period again and releases its lock; debt is repaid first. Only the `Book`.
     /// @param period The period.
     /// @param openPeriod The first period whose gate is open.
     /// @param node The order's node.

@@ -108,6 +108,15 @@ def test_leave__releases_the_order_and_nothing_else(ledger: Ledger) -> None:
     assert ledger.enter(PERIOD, PERIOD, A, 100) is Outcome.ENTERED
 
 
+def test_leave__in_debt__repays_before_anything_is_free(ledger: Ledger) -> None:
+    ledger.enter(PERIOD + 1, PERIOD, A, 60)
+    ledger.apply(PERIOD, [pay(A, -100, release=50)])
+    assert balances(ledger, A) == (0, 60, 10)
+    ledger.leave(PERIOD + 1, PERIOD, A)
+    assert balances(ledger, A) == (50, 0, 0)
+    assert balances(ledger, GRID_COMPANY) == (100, 0, 0)
+
+
 def test_withdraw__leaves_the_margin(ledger: Ledger) -> None:
     with pytest.raises(InsufficientFundsError, match="margin of 40"):
         ledger.withdraw(A, 61, margin_uyuan=40)
