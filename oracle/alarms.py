@@ -58,13 +58,17 @@ class QuorumWatch:
     """Says when a report is missing although every seat has had its turn, and when it has come."""
 
     def __init__(self) -> None:
-        """Miss nothing yet."""
+        """Miss nothing yet; `unreported` counts the closed periods without a report."""
         self._missed: set[int] = set()
+        self.unreported = 0
 
     def look(self, s: Situation) -> None:
         """Compare the periods that wait for a report with those told before."""
+        self.unreported = 0
         for period in s.periods:
             version, seats = s.view.period(period).version, s.seats(period)
+            if version == 0 and s.schedule.close(period) <= s.now < s.schedule.window_end(period):
+                self.unreported += 1
             everyone_asked = s.schedule.close(period) + seats * s.schedule.round_length_s
             if version == 0 and everyone_asked <= s.now < s.schedule.window_end(period):
                 if period not in self._missed:

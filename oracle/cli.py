@@ -22,6 +22,7 @@ from oracle import log
 from oracle.config import ConfigError, NodeConfig, load_config
 from oracle.journal import Journal, JournalError, is_damage
 from oracle.meters.source import SourceError
+from oracle.monitor import Pulse, served
 from oracle.node import LONGEST_BACKOFF_S, Node
 from oracle.upkeep import (
     Contents,
@@ -92,8 +93,11 @@ def run(
         stop = threading.Event()
         for name in (signal.SIGINT, signal.SIGTERM):
             signal.signal(name, lambda *_: stop.set())
-        with sole_use(settings.journal):
-            node = _open_node(settings, stop)
+        pulse = Pulse()
+        with sole_use(settings.journal), served(settings.monitor.listen, pulse) as address:
+            if address:
+                log.info("monitored", at=address)
+            node = _open_node(settings, stop, pulse)
             if node is None:
                 return
             typer.echo(f"ready {node.summary}")
@@ -115,6 +119,14 @@ def status(
         sent = ", ".join(f"{n} {state}" for state, n in journal.transaction_counts().items())
         typer.echo(f"seat {journal.about('seat')} of market {journal.about('market')}")
         typer.echo(f"followed to block {block}; transactions: {sent or 'none'}")
+        typer.echo(
+            f"searched for evidence to block {journal.about('listened') or 0}; "
+            f"ended before period {journal.floor()}, pruned before "
+            f"{journal.about('pruned_before') or 0}; "
+            f"journal {settings.journal.stat().st_size / 1e6:.1f} MB"
+        )
+        if journal.about("halted"):
+            typer.echo(f"silent, for its key is used elsewhere: {journal.about('halted')}")
         table = Table("period", "stage", "report", "settled on", "own votes")
         for line in period_lines(journal, last):
             table.add_row(
@@ -263,12 +275,12 @@ def _in_words(contents: Contents) -> str:
     )
 
 
-def _open_node(settings: NodeConfig, stop: threading.Event) -> Node | None:
+def _open_node(settings: NodeConfig, stop: threading.Event, pulse: Pulse) -> Node | None:
     """Return a node that has caught up, waiting for the chain to answer; None if stopped first."""
     pause_s = 1.0
     while not stop.is_set():
         try:
-            node = Node(settings)
+            node = Node(settings, pulse)
             node.sync()
             return node
         except (*USERS_TO_MEND, WrongChain, DeploymentError, sqlite3.Error):
@@ -277,6 +289,7 @@ def _open_node(settings: NodeConfig, stop: threading.Event) -> Node | None:
             known = isinstance(exc, ChainError)
             tell = log.warning if known else log.trace
             tell("chain fails", problem=exc if known else repr(exc), retry_in_s=pause_s)
+            pulse.beat(f"starting: {exc}")
             stop.wait(pause_s)
             pause_s = min(2 * pause_s, LONGEST_BACKOFF_S)
     return None

@@ -49,16 +49,25 @@ class KeyConfig(_Table):
 
     Attributes:
         env: Name of the environment variable that holds it, as 64 hex digits.
-        file: File that holds it.
+        file: File that holds it, likewise.
+        keystore: Encrypted key file, as Ethereum clients and `eth-account` write them.
+        password_env: Name of the environment variable that holds the keystore's password.
+        password_file: File that holds it.
     """
 
     env: str | None = None
     file: Path | None = None
+    keystore: Path | None = None
+    password_env: str | None = None
+    password_file: Path | None = None
 
     @model_validator(mode="after")
-    def _one_of_both(self) -> KeyConfig:
-        if (self.env is None) == (self.file is None):
-            raise ValueError("give either env or file")
+    def _one_of_each(self) -> KeyConfig:
+        if sum(way is not None for way in (self.env, self.file, self.keystore)) != 1:
+            raise ValueError("give one of env, file and keystore")
+        ways = (self.password_env, self.password_file)
+        if sum(way is not None for way in ways) != (self.keystore is not None):
+            raise ValueError("give one of password_env and password_file with keystore alone")
         return self
 
     def load(self) -> LocalAccount:
@@ -67,23 +76,61 @@ class KeyConfig(_Table):
         Raises:
             ConfigError: If there is no key, or it is not one. The message never shows it.
         """
+        if self.keystore is not None:
+            return self._unlocked(_read("key.keystore", self.keystore))
         where = f"environment variable {self.env}" if self.env else f"file {self.file}"
-        try:
-            text = os.environ[self.env] if self.env else self.file.read_text()  # type: ignore[union-attr]
-        except KeyError:
-            raise ConfigError(f"key.env: {where} is not set; export the seat's key in it") from None
-        except OSError as exc:
-            raise ConfigError(
-                f"key.file: {where} cannot be read ({exc.strerror}); give a file that holds the key"
-            ) from exc
-        except UnicodeDecodeError:
-            text = ""
+        text = _secret("key", self.env, self.file)
         try:
             account: LocalAccount = Account.from_key(text.strip())
         except (ValueError, TypeError):
             problem = f"key: {where} holds no private key; put 64 hex digits in it"
             raise ConfigError(problem) from None
         return account
+
+    def _unlocked(self, keystore: str) -> LocalAccount:
+        password = _secret("key.password", self.password_env, self.password_file)
+        try:
+            key = Account.decrypt(keystore, password.strip())
+        except (ValueError, TypeError, KeyError) as exc:
+            # What is wrong with the file can be told, what is in it cannot.
+            why = "wrong password" if "MAC" in str(exc) else "no key file of an Ethereum client"
+            raise ConfigError(f"key.keystore: {self.keystore} cannot be opened: {why}") from None
+        account: LocalAccount = Account.from_key(key)
+        return account
+
+
+def _secret(key: str, env: str | None, file: Path | None) -> str:
+    """Return what stands in an environment variable or a file."""
+    if file is not None:
+        return _read(f"{key}_file" if "." in key else f"{key}.file", file)
+    name = f"{key}_env" if "." in key else f"{key}.env"
+    try:
+        return os.environ[env or ""]
+    except KeyError:
+        raise ConfigError(
+            f"{name}: environment variable {env} is not set; export the seat's {key} in it"
+        ) from None
+
+
+def _read(key: str, file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except OSError as exc:
+        raise ConfigError(
+            f"{key}: file {file} cannot be read ({exc.strerror}); give a file that holds it"
+        ) from exc
+    except UnicodeDecodeError:
+        return ""
+
+
+class MonitorConfig(_Table):
+    """Where machines may ask how the node is.
+
+    Attributes:
+        listen: Host and port of `/metrics`, `/health` and `/ready`; nothing is served without.
+    """
+
+    listen: Annotated[str, Field(pattern=r"^[^:]*:\d{1,5}$")] | None = None
 
 
 class MetersConfig(_Table):
@@ -247,6 +294,7 @@ class NodeConfig(_Table):
         prices: What prices it holds right.
         grid: The feeder it checks clearings on.
         report: How it reports.
+        monitor: Where machines may ask how it is.
         simulate: How its meters misbehave.
     """
 
@@ -264,6 +312,7 @@ class NodeConfig(_Table):
     prices: PricesConfig = BenchmarkPrices()
     grid: GridConfig | None = None
     report: ReportConfig = ReportConfig()
+    monitor: MonitorConfig = MonitorConfig()
     simulate: SimulateConfig = SimulateConfig()
 
 

@@ -7,6 +7,8 @@ import logging
 import sys
 from collections.abc import Mapping
 
+from oracle.monitor import LOGGED
+
 _LOGGER = logging.getLogger("oracle")
 
 
@@ -25,8 +27,17 @@ def start(level: str) -> None:
     """Send log lines of a level and above to standard error."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Lines())
-    _LOGGER.handlers[:] = [handler]
+    _LOGGER.handlers[:] = [handler, _Count()]
     _LOGGER.setLevel(level.upper())
+
+
+class _Count(logging.Handler):
+    """Counts lines for those who watch."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Count a line."""
+        if record.levelno >= logging.INFO:
+            LOGGED.labels(record.getMessage(), record.levelname.lower()).inc()
 
 
 def debug(event: str, **fields: object) -> None:

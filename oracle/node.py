@@ -9,7 +9,7 @@ from web3.exceptions import Web3Exception
 
 from market.chain import ChainError, ChainUnreachable, Identity, WrongChain
 from market.deployment import Deployment, DeploymentError, Market
-from oracle import log
+from oracle import log, monitor
 from oracle.actor import Actor
 from oracle.alarms import ClockWatch, QuorumWatch
 from oracle.config import ConfigError, NodeConfig
@@ -18,7 +18,9 @@ from oracle.duties.situation import Duty, Situation
 from oracle.endpoints import connect
 from oracle.follower import Follower
 from oracle.journal import Journal, JournalError, is_damage
+from oracle.monitor import Pulse
 from oracle.pricing import price_source
+from oracle.purse import Purse
 from oracle.readings import OwnReadings
 from oracle.sender import Sender
 from oracle.sources import open_meters
@@ -61,8 +63,12 @@ FLAKY_POLLS = 4
 class Node:
     """A committee node."""
 
-    def __init__(self, config: NodeConfig) -> None:
+    def __init__(self, config: NodeConfig, pulse: Pulse | None = None) -> None:
         """Open the market, the journal and the meters.
+
+        Args:
+            config: What it is told.
+            pulse: Where to tell how it is.
 
         Raises:
             ConfigError: If key, prices or seat do not fit.
@@ -71,6 +77,7 @@ class Node:
             SourceError: If the meters' files cannot be used.
         """
         self._config = config
+        self._pulse = pulse or Pulse()
         self._account = config.key.load()
         self._signer = self._account.address.lower()
         deployment = Deployment.load(config.deployment)
@@ -88,6 +95,7 @@ class Node:
         self._prices = price_source(config.prices, self._schedule)
         table = bytes(chain.read(self._market.grid.functions.table()))
         self._wires = open_wires(config.grid, table, self._roster)
+        self._purse = Purse(chain, self._account.address)
         self._quorums = QuorumWatch()
         self._clocks = ClockWatch(config.clock_skew_s)
         self._read_until = 0
@@ -173,11 +181,13 @@ class Node:
                 self._clocks.look(head.at)
                 if head.hash != seen:
                     self._head = head
-                    self._tick()
+                    with monitor.TURN.time():
+                        self._tick()
                     seen = b"" if self._sender.restless else head.hash
                 if backoff_s:
                     log.info("chain is back", block=head.number)
                 backoff_s = 0.0
+                self._report()
             except (WrongChain, DeploymentError):
                 raise
             except Exception as exc:  # whatever an endpoint answers, a node lives on
@@ -185,6 +195,7 @@ class Node:
                 backoff_s = min(max(self._config.poll_s, 2 * backoff_s), longest_s)
                 broken = broken or _is_of_journal(exc)
                 self._tell(exc, backoff_s)
+                self._pulse.beat(str(exc))
             stop.wait(backoff_s or self._config.poll_s)
         self._journal.close()
         log.info("stopped", seat=self._config.seat)
@@ -206,11 +217,34 @@ class Node:
         if not isinstance(exc, ChainUnreachable):
             self._endpoints.leave(exc)
 
+    def _report(self) -> None:
+        """Tell those who watch how the node is."""
+        halted = self._journal.about("halted")
+        self._pulse.beat("" if halted is None else f"key used elsewhere: {halted}")
+        monitor.HEAD.set(self._head.number)
+        monitor.HEAD_AT.set(self._head.at)
+        monitor.FOLLOWED.set(self._follower.followed)
+        monitor.LISTENED.set(self._witness.listened)
+        monitor.FLOOR.set(self._floor)
+        monitor.PERIODS.set(len(self._view.periods))
+        monitor.UNREPORTED.set(self._quorums.unreported)
+        monitor.WAITING.set(self._sender.waiting)
+        monitor.HALTED.set(halted is not None)
+        monitor.JOURNAL.set(self._config.journal.stat().st_size)
+        for number, endpoint in enumerate(self._endpoints.all):
+            # Addresses may hold secrets.
+            label = str(number)
+            monitor.ENDPOINT_USED.labels(label).set(endpoint is self._endpoints.current)
+            monitor.ENDPOINT_FAILURES.labels(label).set(endpoint.failures)
+            monitor.ENDPOINT_HEAD.labels(label).set(endpoint.head)
+            monitor.ENDPOINT_LATENCY.labels(label).set(endpoint.latency_s)
+
     def _tick(self) -> None:
         self._follow()
         self._witness.listen(self._follower.followed, self._view)
         if self._journal.about("halted") is None:
             self._sender.check(self._head, self._follower.followed)
+        self._purse.look(self._head.number)
         situation = self._situation()
         self._read_meters(situation)
         self._quorums.look(situation)

@@ -72,6 +72,11 @@ class Sender:
         return time.monotonic() < self._paused_until
 
     @property
+    def waiting(self) -> int:
+        """Number of nonces under way."""
+        return len(self._open)
+
+    @property
     def restless(self) -> bool:
         """Whether something is to be tried again even if the chain stands still."""
         return self.paused or self._overtaken

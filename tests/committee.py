@@ -65,6 +65,7 @@ class Settings:
         rpc_timeout_s: Longest wait for an endpoint's answer.
         confirmations: Blocks that must stand on a fact.
         clock_skew_s: Skew of chain time to raise an alarm at.
+        monitor: Where to answer machines; port 0 for any.
         log_level: Least important lines to log.
     """
 
@@ -77,6 +78,7 @@ class Settings:
     rpc_timeout_s: float = 10.0
     confirmations: int = 0
     clock_skew_s: int = 0
+    monitor: str | None = None
     log_level: str = "info"
 
     def toml(self, rpc_url: str | Sequence[str], deployment: Path, seat: int, journal: Path) -> str:
@@ -105,6 +107,8 @@ class Settings:
         ]
         if self.grid is not None:
             lines += ["[grid]", f"file = {_toml(self.grid)}"]
+        if self.monitor is not None:
+            lines += ["[monitor]", f"listen = {_toml(self.monitor)}"]
         for fault in self.faults:
             lines.append("[[simulate.faults]]")
             lines += [f"{key} = {_toml(value)}" for key, value in fault.items()]

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
+from eth_account import Account
+from pydantic import ValidationError
 
 from market.schedule import Schedule
 from oracle.config import ConfigError, CsvPrices, KeyConfig, load_config
 from oracle.pricing import price_source
 from tests.world import account, default_schedule
 
+SEAT_KEY = 64 * "7"
 GOOD = """
 rpc_url = "http://127.0.0.1:8545"
 deployment = "deployment.json"
@@ -51,7 +55,7 @@ def test_load__smallest_file__paths_start_at_its_folder(tmp_path: Path) -> None:
         ("seat = 0", "seat = 0\npol_s = 1", r"pol_s = 1: is not a key"),
         ("seat = 0", "seat = 0\npoll_s = 0", r"poll_s = 0: .*greater than 0"),
         ("http://127", "ipc://127", r"rpc_url\.0 = 'ipc://127.*match pattern"),
-        ('env = "SEAT_KEY"', "", r"key = \{\}: .*either env or file"),
+        ('env = "SEAT_KEY"', "", r"key = \{\}: .*give one of env, file and keystore"),
         ("[meters]", '[prices]\nsource = "oracle"\n[meters]', r"prices = .*'benchmark'"),
         (
             "[meters]",
@@ -116,3 +120,56 @@ def test_price_file__bad_row__named_with_line_and_column(
     path.write_text(text)
     with pytest.raises(ConfigError, match=told):
         price_source(CsvPrices(source="csv", file=path), schedule)
+
+
+@pytest.fixture(scope="module")
+def keystore(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A key file with few rounds, for a test need not resist anybody."""
+    path = tmp_path_factory.mktemp("keys") / "seat.json"
+    path.write_text(json.dumps(Account.encrypt(SEAT_KEY, "secret", kdf="pbkdf2", iterations=10)))
+    return path
+
+
+def test_key__in_a_keystore__is_opened_by_the_password(
+    keystore: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PASSWORD", "secret")
+    password = tmp_path / "password"
+    password.write_text("secret\n")
+    for config in (
+        KeyConfig(keystore=keystore, password_env="PASSWORD"),
+        KeyConfig(keystore=keystore, password_file=password),
+    ):
+        assert config.load().key.hex() == SEAT_KEY
+
+
+def test_key__keystore_that_does_not_open__says_why_and_not_what_is_in_it(
+    keystore: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PASSWORD", "guess")
+    with pytest.raises(ConfigError, match="wrong password") as caught:
+        KeyConfig(keystore=keystore, password_env="PASSWORD").load()
+    assert "guess" not in str(caught.value)
+    other = tmp_path / "other.json"
+    other.write_text("{}")
+    with pytest.raises(ConfigError, match="no key file"):
+        KeyConfig(keystore=other, password_env="PASSWORD").load()
+    with pytest.raises(ConfigError, match=r"key\.password_env: .*NOWHERE is not set"):
+        KeyConfig(keystore=keystore, password_env="NOWHERE").load()
+    with pytest.raises(ConfigError, match=r"key\.keystore: .*cannot be read"):
+        KeyConfig(keystore=tmp_path / "gone", password_env="PASSWORD").load()
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"keystore": "k"},
+        {"keystore": "k", "password_env": "A", "password_file": "b"},
+        {"env": "A", "password_env": "B"},
+        {"env": "A", "keystore": "k"},
+        {},
+    ],
+)
+def test_key__ways_that_contradict_each_other__are_refused(keys: dict[str, str]) -> None:
+    with pytest.raises(ValidationError, match="give one of"):
+        KeyConfig.model_validate(keys)

@@ -15,6 +15,7 @@ from market.chain import ChainUnreachable, Reverted
 from oracle.duties.situation import Settle, Situation
 from oracle.endpoints import Endpoints
 from oracle.journal import Journal
+from oracle.monitor import Pulse
 from oracle.node import Node
 
 PERIODS = range(5, 0, -1)
@@ -83,6 +84,7 @@ def test_run__something_unforeseen__is_logged_and_the_node_lives_on(
     node(
         follower=SimpleNamespace(look=look),
         endpoints=Endpoints(["http://here"]),
+        pulse=Pulse(),
         config=SimpleNamespace(poll_s=0.001, seat=0),
         journal=Journal(tmp_path / "journal.sqlite"),
     ).run(stop)
