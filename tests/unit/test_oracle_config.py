@@ -126,7 +126,9 @@ def test_price_file__bad_row__named_with_line_and_column(
 def keystore(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A key file with few rounds, for a test need not resist anybody."""
     path = tmp_path_factory.mktemp("keys") / "seat.json"
-    path.write_text(json.dumps(Account.encrypt(SEAT_KEY, "secret", kdf="pbkdf2", iterations=10)))
+    path.write_text(
+        json.dumps(Account.encrypt(bytes.fromhex(SEAT_KEY), "secret", kdf="pbkdf2", iterations=10))
+    )
     return path
 
 
