@@ -14,18 +14,27 @@ from eth_abi.exceptions import DecodingError
 from eth_utils.abi import abi_to_signature
 from eth_utils.crypto import keccak
 
+from market.clearing import Rule
+
 NAMES = (
     "Registry",
     "SettlementToken",
     "Oracle",
     "Grid",
+    "Rule",
     "Subordinate_one",
     "Subordinate_two",
     "Book",
     "Vault",
     "Master",
 )
-"""The contracts of a market, in the order of their deployment."""
+"""The contracts of a market, in the order of their deployment; `Rule` is one of `RULES`."""
+
+RULES = {Rule.PLANNED: "Planned", Rule.UNIFORM: "Uniform", Rule.PAIRWISE: "Pairwise"}
+"""The contract of each rule of matching."""
+
+ARTIFACTS = (*(name for name in NAMES if name != "Rule"), *RULES.values())
+"""Every contract a market can consist of."""
 
 
 class ArtifactError(Exception):
@@ -113,7 +122,7 @@ def _errors() -> Mapping[bytes, _KnownError]:
         keccak(text="Error(string)")[:4]: _KnownError("Error", ("string",)),
         keccak(text="Panic(uint256)")[:4]: _KnownError("Panic", ("uint256",)),
     }
-    for name in NAMES:
+    for name in ARTIFACTS:
         for item in artifact(name).abi:
             if item["type"] == "error":
                 signature = abi_to_signature(item)  # type: ignore[arg-type]

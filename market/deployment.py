@@ -22,7 +22,8 @@ from web3.types import Nonce
 from web3.utils import get_create_address
 
 from market.chain import POLL_S, Chain, ChainError, WrongChain
-from market.contracts import NAMES, artifact
+from market.clearing import Rule
+from market.contracts import NAMES, RULES, artifact
 from market.lines import SINGLE_BUS
 from market.messages import Domain
 from market.prices import Benchmark, Limits
@@ -52,6 +53,7 @@ class Terms:
         limits: The bounds of every price.
         benchmark: The grid company's prices from the first period on.
         grid: The feeder's table in hexadecimal, see `market.lines`; without wires if not given.
+        rule: How the market matches.
     """
 
     grid_company: str
@@ -60,10 +62,12 @@ class Terms:
     limits: Limits
     benchmark: Benchmark
     grid: str = SINGLE_BUS.hex()
+    rule: Rule = Rule.UNIFORM
 
     def digest(self) -> str:
         """Return a hash of the terms, equal only for equal terms."""
-        return "0x" + keccak(text=json.dumps(asdict(self), sort_keys=True)).hex()
+        terms = {**asdict(self), "rule": self.rule.value}
+        return "0x" + keccak(text=json.dumps(terms, sort_keys=True)).hex()
 
 
 @dataclass(slots=True)
@@ -77,6 +81,7 @@ class Deployment:
         start_nonce: The deployer's nonce at the first contract; all addresses follow from it.
         deployment_block: Block before the first contract: logs start after it.
         terms: Digest of the terms it was begun with.
+        rule: How the market matches, a value of `Rule`.
         addresses: Contract name to address.
         code_hashes: Contract name to keccak256 of its code on chain, filled during deployment.
         market: The market's id, once deployed.
@@ -89,6 +94,7 @@ class Deployment:
     start_nonce: int
     deployment_block: int
     terms: str
+    rule: str
     addresses: dict[str, str]
     code_hashes: dict[str, str] = field(default_factory=dict)
     market: str = ""
@@ -120,6 +126,7 @@ class Deployment:
         """
         try:
             record = cls(**json.loads(path.read_text(encoding="utf-8")))
+            Rule(record.rule)
             for name in NAMES:
                 to_checksum_address(record.addresses[name])
         except FileNotFoundError as exc:
@@ -140,6 +147,10 @@ class Deployment:
             ) from exc
         return record
 
+    def artifact(self, name: str) -> str:
+        """Return the artifact of one of the market's contracts."""
+        return RULES[Rule(self.rule)] if name == "Rule" else name
+
     @property
     def domain(self) -> Domain:
         """Where signatures for this market are good."""
@@ -157,6 +168,7 @@ class Market:
     Attributes:
         chain: The connection.
         deployment: What is deployed where.
+        rule: How the market matches.
     """
 
     def __init__(self, chain: Chain, deployment: Deployment) -> None:
@@ -177,6 +189,8 @@ class Market:
         self.two = self._bind("Subordinate_two")
         self.book = self._bind("Book")
         self.vault = self._bind("Vault")
+        self.rule = Rule(deployment.rule)
+        self.rule_contract = self._bind("Rule")
         self.master = self._bind("Master")
         self.domain = deployment.domain
         raw = chain.read(self.master.functions.schedule())
@@ -188,7 +202,7 @@ class Market:
         return cls(Chain(url), Deployment.load(path))
 
     def _bind(self, name: str) -> Contract:
-        return self.chain.contract(name, self.deployment.addresses[name])
+        return self.chain.contract(self.deployment.artifact(name), self.deployment.addresses[name])
 
 
 def deploy(
@@ -238,7 +252,7 @@ def deploy(
             _create(
                 chain, deployer, name, _constructor(name, record.addresses, terms), record, offset
             )
-        record.code_hashes[name] = _code_hash(chain, name, address)
+        record.code_hashes[name] = _code_hash(chain, record.artifact(name), address)
         record.save(path)
     registry = chain.contract("Registry", record.addresses["Registry"])
     record.market = "0x" + bytes(chain.read(registry.functions.market())).hex()
@@ -262,7 +276,7 @@ def verify(chain: Chain, record: Deployment) -> None:
             "the deployment was interrupted; run the deployment again to resume it"
         )
     for name in NAMES:
-        found = _code_hash(chain, name, record.addresses[name])
+        found = _code_hash(chain, record.artifact(name), record.addresses[name])
         if found != record.code_hashes[name]:
             raise DeploymentError(
                 f"{name} at {record.addresses[name]} has other code than when it was deployed; "
@@ -294,6 +308,7 @@ def _plan(chain: Chain, deployer: LocalAccount, terms: Terms) -> Deployment:
         start_nonce=nonce,
         deployment_block=chain.block_number(),
         terms=terms.digest(),
+        rule=terms.rule.value,
         addresses={
             name: get_create_address(deployer.address, Nonce(nonce + offset))
             for offset, name in enumerate(NAMES)
@@ -318,7 +333,7 @@ def _create(
             f"the deployer's next nonce is {nonce}, but {name} needs {expected}: the account sent "
             "other transactions meanwhile; delete the deployment file and deploy anew"
         )
-    code = artifact(name)
+    code = artifact(record.artifact(name))
     factory = chain.w3.eth.contract(abi=code.abi, bytecode=code.bytecode)
     receipt = chain.send(deployer, factory.constructor(*arguments), nonce=nonce)
     if receipt["contractAddress"] != record.addresses[name]:
@@ -368,7 +383,10 @@ def _constructor(name: str, at: dict[str, str], terms: Terms) -> tuple[Any, ...]
         0,
         0,
     )
-    rooms = ("Registry", "Book", "Oracle", "Vault", "Subordinate_one", "Subordinate_two")
+    rooms = (
+        *("Registry", "Book", "Oracle", "Vault", "Subordinate_one", "Subordinate_two"),
+        *("Grid", "Rule"),
+    )
     arguments: dict[str, tuple[Any, ...]] = {
         "Registry": (terms.grid_company,),
         "SettlementToken": (at["Registry"],),
@@ -377,6 +395,7 @@ def _constructor(name: str, at: dict[str, str], terms: Terms) -> tuple[Any, ...]
             *(list(terms.seats), limits, benchmark),
         ),
         "Grid": (at["Oracle"], bytes.fromhex(terms.grid)),
+        "Rule": (),
         "Subordinate_one": (at["Master"],),
         "Subordinate_two": (at["Master"],),
         "Book": (schedule, at["Registry"], at["Vault"], at["Oracle"], at["Master"]),

@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from eth_utils.crypto import keccak
+
+from market.clear_calls import ClearJob
 from market.deployment import Market
 from market.orders import Book, Placed, Withdrawn, read_book
 from market.packing import (
+    EMPTY_ROOT,
     TRANSFER_BYTES,
     PackingError,
     decode_positions,
     decode_readings,
+    fold_root,
     root_of,
     split_records,
 )
 from market.prices import PeriodPrices
 from market.types import MeterReading, Position
+
+MOST_PROPOSED = 96
+"""Most periods that one proposal of headrooms covers."""
 
 
 class HistoryError(Exception):
@@ -28,8 +37,8 @@ class PeriodState:
     """Where a period stands, as `Master.periodOf` tells.
 
     Attributes:
-        stage: 0 open, 1 clearing, 2 cleared, 3 void, 4 settled, 5 final.
-        buckets: Number of buckets, once clearing began.
+        stage: 0 open, 1 checked, 2 cleared, 3 void, 4 settled, 5 final.
+        buckets: Number of buckets, once a clearing was checked.
         version: Report version it was last settled on.
         flagged: Whether that settlement met unread meters.
     """
@@ -38,6 +47,11 @@ class PeriodState:
     buckets: int
     version: int
     flagged: bool
+
+    @property
+    def open(self) -> bool:
+        """Whether a clearing is still to be checked."""
+        return self.stage == 0
 
     @property
     def cleared(self) -> bool:
@@ -130,11 +144,11 @@ class History:
         Raises:
             HistoryError: If the events do not add up to the root on chain.
         """
-        buckets = [b""] * self.state(period).buckets
-        for event in self._events(self._market.master, "PositionsFixed", period):
-            buckets[event["args"]["bucket"]] = bytes(event["args"]["positions"])
-        root = self._market.chain.read(self._market.master.functions.positionsRoot(period))
-        if root_of(buckets) != bytes(root):
+        fixed = [e["args"] for e in self._events(self._market.master, "PositionsFixed", period)]
+        found = {(a["bucket"], bytes(a["root"])): bytes(a["positions"]) for a in fixed}
+        root = bytes(self._market.chain.read(self._market.master.functions.positionsRoot(period)))
+        buckets = buckets_of_root(found, self.state(period).buckets, root)
+        if buckets is None:
             raise HistoryError(
                 f"the positions of period {period} do not match their root; try another endpoint"
             )
@@ -168,6 +182,39 @@ class History:
                 f"the orders of period {period} do not match their hashes; try another endpoint"
             )
         return book
+
+    def headroom(self, period: int) -> bytes:
+        """Return the headroom fixed for a period, empty if there is none.
+
+        Raises:
+            HistoryError: If no event carries it.
+        """
+        oracle = self._market.oracle
+        fixed = bytes(self._market.chain.read(oracle.functions.headroomOf(period)))
+        if not any(fixed):
+            return b""
+        reach = range(max(0, period - MOST_PROPOSED + 1), period + 1)
+        for event in self._market.chain.events(
+            oracle,
+            "HeadroomProposed",
+            from_block=self._market.deployment.deployment_block,
+            fromPeriod=list(reach),
+        ):
+            headrooms = event["args"]["headrooms"]
+            at = period - event["args"]["fromPeriod"]
+            if at < len(headrooms) and keccak(headrooms[at])[: len(fixed)] == fixed:
+                return bytes(headrooms[at])
+        raise HistoryError(
+            f"no proposal carries the headroom of period {period}; try another endpoint"
+        )
+
+    def clear_jobs(self, period: int, attempt: int, claim: bytes) -> list[ClearJob]:
+        """Return what checks of a claim have come to in an attempt."""
+        return [
+            _clear_job(event["args"]["job"])
+            for event in self._events(self._market.master, "ClearingContinued", period)
+            if event["args"]["attempt"] == attempt and bytes(event["args"]["claim"]) == claim
+        ]
 
     def report_buckets(self, period: int, version: int) -> list[bytes]:
         """Return the packed readings of an accepted report version; none for version 0.
@@ -240,6 +287,36 @@ class History:
     def _events(self, contract: Any, name: str, period: int) -> list[Any]:  # noqa: ANN401
         first = self._market.deployment.deployment_block
         return self._market.chain.events(contract, name, from_block=first, period=period)
+
+
+def buckets_of_root(
+    found: Mapping[tuple[int, bytes], bytes], buckets: int, root: bytes
+) -> list[bytes] | None:
+    """Choose, of all positions that checks told, those that lead to a root.
+
+    Args:
+        found: Positions of a bucket by its number and the root of all buckets up to it.
+        buckets: Number of buckets.
+        root: The root of all.
+
+    Returns:
+        One entry per bucket; None if some are missing.
+    """
+    paths: dict[bytes, list[bytes]] = {EMPTY_ROOT: []}
+    for bucket in range(buckets):
+        told = [(after, data) for (number, after), data in found.items() if number == bucket]
+        paths = {
+            after: [*path, data]
+            for after, data in told
+            for before, path in paths.items()
+            if fold_root(before, data) == after
+        }
+    return paths.get(root)
+
+
+def _clear_job(struct: Any) -> ClearJob:  # noqa: ANN401
+    buckets, bucket, root, state = plain(struct)
+    return buckets, bucket, bytes(root), bytes(state)
 
 
 def plain(struct: Any) -> tuple[Any, ...]:  # noqa: ANN401

@@ -11,12 +11,10 @@ from web3.contract.contract import ContractFunction
 from web3.types import TxReceipt
 
 from market.chain import Reverted
+from market.clear_calls import CLEAR_BUCKETS, fitting_clear_call
 from market.deployment import Market
 from market.history import History, Job, Past
 from market.packing import BUCKET_NODES
-
-CLEAR_BUCKETS = 16
-"""Buckets one clearing transaction handles; 256 nodes cost at most 0.9 Mgas each."""
 
 SETTLE_BUCKETS = 4
 """Buckets one settling transaction tries to handle; it halves what does not fit."""
@@ -76,13 +74,21 @@ class Keeper:
         return cls(market, lambda call: market.chain.send(account, call))
 
     def clear(self, period: int, buckets: int = CLEAR_BUCKETS) -> None:
-        """Fix the positions of a period whose gate has closed; nothing if that is done.
+        """Clear a period whose gate has closed; nothing if that is done.
+
+        A period of whose book something can trade is `Checked` then, and cleared by the committee's
+        vote; any other is cleared.
+
+        Args:
+            period: The period.
+            buckets: Most buckets per transaction; halved by itself where they do not fit.
 
         Raises:
             Reverted: With `GateOpen` before the gate.
         """
-        while not self._history.state(period).cleared:
-            self._send(self._market.master.functions.clear(period, buckets))
+        while self._history.state(period).open:
+            call, _gas = fitting_clear_call(self._market, self._history, period, buckets)
+            self._send(call)
 
     def settle(self, period: int, buckets: int = SETTLE_BUCKETS, nodes: int = ALL_NODES) -> bool:
         """Settle a cleared period on what is due now, or carry on where a settlement stopped.

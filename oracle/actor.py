@@ -8,8 +8,10 @@ from eth_account.signers.local import LocalAccount
 from eth_utils.crypto import keccak
 from web3.contract.contract import ContractFunction
 
+from market.clear_calls import fitting_clear_call
 from market.deployment import Market
-from market.keeper import CLEAR_BUCKETS, fitting_settle_call
+from market.history import History
+from market.keeper import fitting_settle_call
 from market.messages import Objection, Topic
 from oracle import log
 from oracle.duties.situation import (
@@ -37,7 +39,6 @@ PROPOSED_BYTE_GAS = 200
 PROPOSED_PRICES_GAS = 40_000
 FIXED_PRICES_GAS = 60_000
 FIXED_HEADROOM_GAS = 40_000
-CLEARED_BUCKET_GAS = 1_000_000
 # An objection reads the whole feeder, and may be the one that lowers a line.
 OBJECT_GAS = 2_000_000
 
@@ -91,12 +92,10 @@ class Actor:
 
     def _prepare(self, action: Action, view: View) -> tuple[ContractFunction, int] | None:
         """Journal what is said, and return the call that says it with a gas limit."""
-        oracle, master = self._market.oracle.functions, self._market.master.functions
+        oracle = self._market.oracle.functions
         match action:
             case Clear(period):
-                buckets = (max(view.meters, default=0) >> 8) + 1
-                count = min(buckets, CLEAR_BUCKETS)
-                return master.clear(period, count), CALL_GAS + CLEARED_BUCKET_GAS * count
+                return fitting_clear_call(self._market, History(self._market), period)
             case Settle(period):
                 return fitting_settle_call(self._market, view, period)
             case ProposeReport(period, version, round_, buckets):

@@ -41,7 +41,7 @@ class MissingEvent(Exception):
 class PeriodView:
     """What is known of one period."""
 
-    positions: dict[int, bytes] = field(default_factory=dict)
+    positions: list[bytes] = field(default_factory=list)
     buckets: int | None = None
     void: bool = False
     ballots: dict[tuple[int, int], Ballot] = field(default_factory=dict)
@@ -62,7 +62,7 @@ class PeriodView:
             return False
         report = self.reports.get(self.settled_version)
         readings: Mapping[int, MeterReading] = report.readings() if report else {}
-        nodes = {p.node for b, data in self.positions.items() for p in decode_positions(data, b)}
+        nodes = {p.node for b, data in enumerate(self.positions) for p in decode_positions(data, b)}
         return any(r.quality is Quality.SUBSTITUTED for r in readings.values()) or bool(
             nodes - readings.keys()
         )
@@ -160,7 +160,7 @@ class View:
     def state(self, period: int) -> PeriodState:
         """Return where a period stands."""
         p = self.period(period)
-        stage = 0 if p.buckets is None else 3 if p.void else 2
+        stage = int(period in self.votes.clearings) if p.buckets is None else 3 if p.void else 2
         if p.settled_version is not None:
             stage = 5 if p.final else 4
         return PeriodState(stage, p.buckets or 0, p.settled_version or 0, p.flagged())
@@ -171,8 +171,7 @@ class View:
 
     def position_buckets(self, period: int) -> list[bytes]:
         """Return the packed positions of a cleared period, one entry per bucket."""
-        p = self.period(period)
-        return [p.positions.get(b, b"") for b in range(p.buckets or 0)]
+        return list(self.period(period).positions)
 
     def report_buckets(self, period: int, version: int) -> list[bytes]:
         """Return the packed readings of an accepted report version; none for version 0."""
@@ -237,13 +236,21 @@ class View:
         self.equivocated.add((topic, period, version, args["round"], args["seat"]))
 
     def _positions_fixed(self, at: int, args: Args) -> None:
-        if "root" in args:
-            self.votes.positions_fixed(at, args)
-        self.period(args["period"]).positions[args["bucket"]] = args["positions"]
+        self.votes.positions_fixed(at, args)
+
+    def _checked(self, at: int, args: Args) -> None:
+        self.votes.checked(at, args)
+        self._take_positions(args)
 
     def _cleared(self, _at: int, args: Args) -> None:
         p = self.period(args["period"])
         p.buckets, p.void = args["buckets"], args["void"]
+        self._take_positions(args)
+
+    def _take_positions(self, args: Args) -> None:
+        """Keep those positions, of all that checks told, that lead to a root."""
+        found = self.votes.buckets(args["period"], args["root"], args["buckets"])
+        self.period(args["period"]).positions = list(found)
 
     def _continued(self, at: int, args: Args) -> None:
         p = self.period(args["period"])
@@ -279,7 +286,7 @@ _HANDLERS: Mapping[str, Callable[[View, int, Args], None]] = {
     "HeadroomFixed": lambda view, at, args: view.votes.headroom_fixed(at, args),
     "Equivocated": View._equivocated,
     "PositionsFixed": View._positions_fixed,
-    "Checked": lambda view, at, args: view.votes.checked(at, args),
+    "Checked": View._checked,
     "Reopened": lambda view, at, args: view.votes.reopened(at, args),
     "Objected": lambda view, at, args: view.votes.objected(at, args),
     "Derated": lambda view, at, args: view.votes.derated(at, args),

@@ -84,7 +84,7 @@ class Votes:
         """Take in `Checked`."""
         period = args["period"]
         proposal = Proposal(Topic.CLEARING, period, args["attempt"], 0, args["root"])
-        buckets = self._buckets(period, args["root"], args["buckets"])
+        buckets = self.buckets(period, args["root"], args["buckets"])
         self.clearings[period] = Ballot(proposal, -1, at, buckets=buckets)
 
     def reopened(self, _at: int, args: Args) -> None:
@@ -102,8 +102,8 @@ class Votes:
         derate = Derate(args["line"], args["up"], args["limitWh"])
         self.derates[args["period"]].append(derate)
 
-    def _buckets(self, period: int, root: bytes, count: int) -> tuple[bytes, ...]:
-        """Return the positions whose hashes lead to a root.
+    def buckets(self, period: int, root: bytes, count: int) -> tuple[bytes, ...]:
+        """Return the positions of all buckets, those of all told whose hashes lead to a root.
 
         Raises:
             KeyError: If a part was never told.

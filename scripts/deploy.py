@@ -23,7 +23,8 @@ from rich.console import Console
 from rich.table import Table
 
 from market.chain import Chain, ChainError
-from market.contracts import NAMES, ArtifactError
+from market.clearing import Rule
+from market.contracts import NAMES, RULES, ArtifactError
 from market.deployment import DEFAULT_ADMIN_ROLE, ROLES, DeploymentError, Market, Terms, deploy
 from market.grid import Grid, GridError
 from market.lines import SINGLE_BUS, table_of
@@ -114,6 +115,7 @@ def read_terms(path: Path, grid: Path | None = None) -> Terms:
             limits=Limits(**raw["limits"]),
             benchmark=Benchmark(**raw["benchmark"]),
             grid=(_table(grid, schedule) if grid else SINGLE_BUS).hex(),
+            rule=_rule(raw.get("rule", Rule.UNIFORM.value)),
         )
     except GridError as exc:
         raise TermsError(str(exc)) from exc
@@ -125,6 +127,13 @@ def _address(text: object) -> str:
     if not isinstance(text, str) or not is_address(text):
         raise ValueError(f"{text!r} is not an address of 40 hex digits after 0x")
     return to_checksum_address(text)
+
+
+def _rule(text: object) -> Rule:
+    known = {rule.value: rule for rule in RULES}
+    if text not in known:
+        raise ValueError(f"rule is {text!r}, give one of {', '.join(known)}")
+    return known[str(text)]
 
 
 def _table(grid: Path, schedule: Schedule) -> bytes:
@@ -155,6 +164,11 @@ def check_terms(market: Market, terms: Terms) -> None:
         raise DeploymentError(
             f"the market's limits are {limits}, not those of the terms; give the terms it was "
             "deployed with, or another --file for a new market"
+        )
+    if market.rule is not terms.rule:
+        raise DeploymentError(
+            f"the market matches by the rule {market.rule.value}, not {terms.rule.value}; give the "
+            "terms it was deployed with, or another --file for a new market"
         )
     if read(market.grid.functions.table()) != bytes.fromhex(terms.grid):
         raise DeploymentError(

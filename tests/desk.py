@@ -100,7 +100,10 @@ class Desk:
         )
 
     def clear(self) -> None:
-        self.tell("Cleared", CLOCK.gate(PERIOD), period=PERIOD, buckets=1, void=False)
+        root = root_of([b""])
+        at = CLOCK.gate(PERIOD)
+        self.tell("PositionsFixed", at, period=PERIOD, bucket=0, root=root, positions=b"")
+        self.tell("Cleared", at, period=PERIOD, buckets=1, root=root, void=False)
 
     def at(self, now: int, seat: int = 0, block: int = 0) -> Situation:
         return Situation(

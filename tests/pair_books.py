@@ -223,12 +223,12 @@ def expected(book: ChainBook) -> list[bytes]:
             flow[line] += energy * (sells - buys)
         price = (ask.limit + bid.limit) // 2
         trades += [(ask, energy, price), (bid, energy, price)]
-    return _positions(book, live, trades)
+    return positions_of(book, trades)
 
 
-def _positions(
-    book: ChainBook, live: list[Step], trades: list[tuple[Step, int, int]]
-) -> list[bytes]:
+def positions_of(book: ChainBook, trades: list[tuple[Step, int, int]]) -> list[bytes]:
+    """Positions of every bucket, from what steps trade, Wh, at which price."""
+    live = [s for s in book.steps if not s.cancelled]
     agreed = {a.position.node: a.position for a in book.agreed}
     packed = []
     for bucket in range(book.buckets):

@@ -24,6 +24,7 @@ from market.packing import (
     POSITION_BYTES,
     READING_BYTES,
     TRANSFER_BYTES,
+    bucket_of,
     pack_positions,
     pack_readings,
     root_of,
@@ -114,7 +115,7 @@ class Rooms(Chain):
         """Deploy everything on a fresh chain."""
         super().__init__(url)
         # The slaves and the vault need the master's address, and the master theirs.
-        master_at = get_create_address(to_checksum_address(self.sender), Nonce(4)).lower()
+        master_at = get_create_address(to_checksum_address(self.sender), Nonce(5)).lower()
         self.mocks = self.deploy(code_of("MockRooms"))
         self._one = self.deploy(with_arguments("Subordinate_one", [master_at]))
         self._two = self.deploy(with_arguments("Subordinate_two", [master_at]))
@@ -126,7 +127,9 @@ class Rooms(Chain):
             *(s.epoch_s, s.length_s, s.price_horizon_s, s.price_lead_s, s.gate_lead_s),
             *(s.round_length_s, s.settle_deadline_s, s.window_s),
         )
-        addresses = (*rooms, self.vault, self._one, self._two)
+        rule = self.deploy(artifact("Uniform").bytecode)
+        # No order is in the book, so nobody asks for the wires.
+        addresses = (*rooms, self.vault, self._one, self._two, self.mocks, rule)
         self.master = self.deploy(
             with_arguments("Master", [times, addresses], mock="TinyStepMaster")
         )
@@ -153,8 +156,9 @@ class Rooms(Chain):
         self._mock("arrange", self.vault, raw, buckets, holders)
 
     def admit(self, node_count: int) -> None:
-        """Set the highest node id."""
+        """Set the highest node id, before anything is cleared."""
         self._mock("admit", node_count)
+        self._clear_job = (bucket_of(node_count) + 1, 0, bytes(32), b"")
 
     def report(self, readings: Sequence[MeterReading]) -> None:
         """Accept the next report."""
@@ -176,9 +180,14 @@ class Rooms(Chain):
         return [Balance(*balance) for balance in raw[0]], tuple(raw[1:])
 
     def clear(self, buckets: int) -> None:
-        """Fix the positions of some buckets."""
+        """Fix the positions of some buckets, going on where the last call stopped."""
         selector, inputs, _ = method_of("Master", "clear")
-        self.send(self.master, selector + encode(inputs, [PERIOD, buckets]))
+        total, first, *_ = self._clear_job
+        pages = [b""] * min(buckets, total - first)
+        data = selector + encode(inputs, [PERIOD, b"", b"", b"", self._clear_job, pages])
+        for log in self.send(self.master, data)["logs"]:
+            if log["topics"][0] == _CLEARING_CONTINUED:
+                self._clear_job = decode(_CLEARING, bytes.fromhex(log["data"][2:]))[1]
 
     def period(self) -> tuple[int, int, int, bool]:
         """Return the period's stage, buckets, version and whether it is flagged."""
@@ -297,6 +306,8 @@ def _topic(contract: str, event: str) -> str:
 _SETTLED = _topic("Vault", "Settled")
 _PERIOD_SETTLED = _topic("Master", "PeriodSettled")
 _CONTINUED = _topic("Master", "Continued")
+_CLEARING_CONTINUED = _topic("Master", "ClearingContinued")
+_CLEARING = ["bytes", "(uint32,uint32,bytes32,bytes)"]
 _LEGS = {
     _topic("Subordinate_one", "Compensated"): "compensation",
     _topic("Subordinate_two", "Sold"): "selling",

@@ -14,6 +14,7 @@ from eth_account.signers.local import LocalAccount
 from web3.types import TxReceipt
 
 from market.chain import Chain
+from market.clearing import Rule
 from market.deployment import Market, Terms, deploy
 from market.devnet import MNEMONIC, Anvil, rpc
 from market.grid import Grid
@@ -243,6 +244,12 @@ class World:
         call = self.market.oracle.functions.vote(proposal.as_tuple(), votes)
         return self.chain.send(self.stranger, call)
 
+    def approve_clearing(self, period: int) -> TxReceipt:
+        """Have three seats vote for the checked clearing of a period."""
+        call = self.market.master.functions.clearingOf(period)
+        attempt, root, _decided = self.chain.read(call)
+        return self.vote(Proposal(Topic.CLEARING, period, attempt, 0, bytes(root)), (0, 1, 2))
+
     def report(self, period: int, readings: Iterable[MeterReading], version: int = 1) -> None:
         """Fix a report by quorum."""
         self.vote(self.propose(period, readings, version), (0, 1, 2))
@@ -256,6 +263,7 @@ def new_world(
     accounts: int = 60,
     genesis_s: int | None = None,
     feeder: Path | None = None,
+    rule: Rule = Rule.UNIFORM,
 ) -> Iterator[World]:
     """Start a chain, at the schedule's epoch or later, deploy a market, and stop it in the end.
 
@@ -279,6 +287,7 @@ def new_world(
             grid=(
                 table_of(Grid.load(feeder).tree, schedule.length_s) if feeder else SINGLE_BUS
             ).hex(),
+            rule=rule,
         )
         market = deploy(chain, deployer, terms, path)
         chain.send(grid, market.token.functions.approve(market.vault.address, 2**256 - 1))

@@ -98,13 +98,6 @@ abstract contract Agreements is IAgreements, Desk {
     }
 
     /// @inheritdoc IAgreements
-    function take(uint32 period, uint32 bucket) external returns (bytes memory positions) {
-        if (msg.sender != address(MASTER)) revert NotMaster(msg.sender);
-        positions = positionsOf(period, bucket);
-        if (positions.length != 0) delete _present[period][bucket];
-    }
-
-    /// @inheritdoc IAgreements
     function agreedOf(uint32 period, uint32 bucket) external view returns (bytes memory positions, bytes memory buses) {
         positions = positionsOf(period, bucket);
         uint32[] memory nodes = new uint32[](positions.length / Positions.RECORD);

@@ -47,8 +47,6 @@ interface IAgreements is IDesk {
     error PriceOutOfBand(uint256 priceUyuanPerKwh, uint256 lowest, uint256 highest);
     /// @notice The nonce was used or revoked.
     error NonceSpent(uint32 node, uint64 nonce);
-    /// @notice Only the `Master` closes a period's positions.
-    error NotMaster(address caller);
 
     /// @notice Places an agreement. Reverts if anything about it is wrong.
     function agree(Agreement calldata agreement, bytes calldata sellerSignature, bytes calldata buyerSignature) external;
@@ -65,14 +63,11 @@ interface IAgreements is IDesk {
     /// @notice Makes an unused nonce of the caller's node worthless, and so every unplaced agreement that carries it.
     function revokeNonce(uint32 node, uint64 nonce) external;
 
-    /// @notice Hands over a bucket's packed positions of a period and forgets them. Only the `Master`, after the gate.
-    function take(uint32 period, uint32 bucket) external returns (bytes memory positions);
-
     /// @notice The packed positions of a bucket (SPEC section 8) and the bus of each, 2 bytes. Empty if there are none, and
     /// when the storage has gone to a later period.
     function agreedOf(uint32 period, uint32 bucket) external view returns (bytes memory positions, bytes memory buses);
 
-    /// @notice The packed positions of a bucket (SPEC section 8); empty once taken.
+    /// @notice The packed positions of a bucket (SPEC section 8).
     function positionsOf(uint32 period, uint32 bucket) external view returns (bytes memory positions);
 
     /// @notice The EIP-712 digest both sides of an agreement sign.

@@ -2,11 +2,12 @@
 pragma solidity ^0.8.28;
 
 import {Leg} from "../types/Types.sol";
+import {IClearing} from "./IClearing.sol";
 
-/// Where a period stands. `Open` also covers the time from the gate until somebody clears.
+/// Where a period stands. `Open` also covers the time from the gate until a clearing is checked, `Checked` the vote on it.
 enum Stage {
     Open,
-    Clearing,
+    Checked,
     Cleared,
     Void,
     Settled,
@@ -104,22 +105,14 @@ struct Lines {
 /// @title The period's life
 /// @notice Fixes the positions of a period once its gate has closed and settles it, again for every later report, and a last
 /// time when the correction window has ended. Anyone may trigger every step (SPEC sections 4, 6 and 7).
-interface IMaster {
-    /// @notice The positions of a bucket, as 38-byte records.
-    event PositionsFixed(uint32 indexed period, uint32 indexed bucket, bytes positions);
-    /// @notice All positions of a period are fixed; `void` if that came after the last call.
-    event Cleared(uint32 indexed period, uint32 buckets, bool void);
+interface IMaster is IClearing {
     /// @notice A settlement paused between two chunks; anyone may continue with this job.
     event Continued(uint32 indexed period, Job job);
     /// @notice A period was settled on a report version (0 for none); `finalMode` when nothing can follow.
     event PeriodSettled(uint32 indexed period, uint16 indexed version, bool finalMode, Lines lines);
 
-    /// @notice The period's gate is still open.
-    error GateOpen(uint32 period, uint256 gateAt);
     /// @notice The period's positions must be fixed first; call `clear`.
     error NotCleared(uint32 period);
-    /// @notice The market did not exist when the period ran.
-    error BeforeMarket(uint32 period, uint32 firstPeriod);
     /// @notice There is no report yet; on none the period can be settled from `deadline` on.
     error NothingToSettle(uint32 period, uint256 deadline);
     /// @notice The hashes do not add up to the period's root; `which` is 0 positions, 1 earlier report, 2 present report.
@@ -130,10 +123,6 @@ interface IMaster {
     error WrongBuckets(uint256 given, uint256 left);
     /// @notice A call may stop inside a bucket only if it is the only one, and after 32 nodes or more.
     error CannotStop(uint256 buckets, uint256 nodes, uint256 most);
-
-    /// @notice Fixes the positions of up to `most` further buckets of a period, from its gate on. Before the last call the
-    /// period becomes `Cleared`, later `Void`; once it is either, this does nothing.
-    function clear(uint32 period, uint32 most) external;
 
     /// @notice Settles a period, or carries on: count, match and pay over all its buckets.
     /// @dev If the chunk is the whole period, all passes run in one call. Otherwise the call handles the next
@@ -150,19 +139,13 @@ interface IMaster {
 
     /// @notice Where a period stands.
     /// @return stage Its stage.
-    /// @return buckets Number of its buckets, once clearing began.
+    /// @return buckets Number of its buckets, once a clearing was checked.
     /// @return version Report version it was last settled on.
     /// @return flagged Whether that settlement met unread meters.
     function periodOf(uint32 period) external view returns (Stage stage, uint32 buckets, uint16 version, bool flagged);
 
-    /// @notice The root of a period's positions.
-    function positionsRoot(uint32 period) external view returns (bytes32);
-
     /// @notice Hash of the settlement under way, 0 if there is none.
     function jobHash(uint32 period) external view returns (bytes32);
-
-    /// @notice Whether a period's positions are fixed, or the market did not exist when it ran.
-    function isCleared(uint32 period) external view returns (bool);
 
     /// @notice Periods that have started and are not settled.
     function unsettled() external view returns (uint256);

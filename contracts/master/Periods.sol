@@ -3,9 +3,12 @@ pragma solidity ^0.8.28;
 
 import {Clock} from "../Clock.sol";
 import {IBook} from "../interfaces/IBook.sol";
+import {IClearing} from "../interfaces/IClearing.sol";
+import {IGrid} from "../interfaces/IGrid.sol";
 import {IMaster, Stage} from "../interfaces/IMaster.sol";
 import {IOracle} from "../interfaces/IOracle.sol";
 import {IRegistry} from "../interfaces/IRegistry.sol";
+import {IRule} from "../interfaces/IRule.sol";
 import {ISubordinate_one, ISubordinate_two} from "../interfaces/ISubordinates.sol";
 import {IVault} from "../interfaces/IVault.sol";
 import {Amounts} from "../libraries/Amounts.sol";
@@ -22,6 +25,8 @@ abstract contract Periods is IMaster, Clock {
         IVault vault;
         ISubordinate_one one;
         ISubordinate_two two;
+        IGrid grid;
+        IRule rule;
     }
 
     struct Period {
@@ -30,7 +35,7 @@ abstract contract Periods is IMaster, Clock {
         bool flagged;
         uint16 version;
         uint32 buckets;
-        uint32 cleared;
+        uint16 attempt;
         bytes32 positionsRoot;
         bytes32 jobHash;
     }
@@ -41,6 +46,8 @@ abstract contract Periods is IMaster, Clock {
     IVault internal immutable VAULT;
     ISubordinate_one internal immutable ONE;
     ISubordinate_two internal immutable TWO;
+    IGrid internal immutable GRID;
+    IRule internal immutable RULE;
 
     /// @inheritdoc IMaster
     uint32 public immutable firstPeriod;
@@ -55,6 +62,8 @@ abstract contract Periods is IMaster, Clock {
         VAULT = rooms.vault;
         ONE = rooms.one;
         TWO = rooms.two;
+        GRID = rooms.grid;
+        RULE = rooms.rule;
         firstPeriod = uint32(_currentPeriod()) + 1; // 2^32 periods outlast any schedule
     }
 
@@ -65,10 +74,10 @@ abstract contract Periods is IMaster, Clock {
         returns (Stage stage, uint32 buckets, uint16 version, bool flagged)
     {
         Period storage p = _periods[period];
-        return (p.stage, p.buckets, p.version, p.flagged);
+        return (_stageOf(period), p.buckets, p.version, p.flagged);
     }
 
-    /// @inheritdoc IMaster
+    /// @inheritdoc IClearing
     function positionsRoot(uint32 period) external view returns (bytes32) {
         return _periods[period].positionsRoot;
     }
@@ -78,9 +87,9 @@ abstract contract Periods is IMaster, Clock {
         return _periods[period].jobHash;
     }
 
-    /// @inheritdoc IMaster
+    /// @inheritdoc IClearing
     function isCleared(uint32 period) external view returns (bool) {
-        return period < firstPeriod || _periods[period].stage >= Stage.Cleared;
+        return period < firstPeriod || _stageOf(period) >= Stage.Cleared;
     }
 
     /// @inheritdoc IMaster
@@ -95,5 +104,18 @@ abstract contract Periods is IMaster, Clock {
         if (periods > _mostUnsettled()) periods = _mostUnsettled();
         Limits memory l = ORACLE.limits();
         return periods * Amounts.up(REGISTRY.nodeOf(node).importCapacityWh * (uint256(l.priceCap) + l.feeCap));
+    }
+
+    /// @dev Where a period stands, a clearing nobody decided about being void from the last call on.
+    function _stageOf(uint32 period) internal view returns (Stage stage) {
+        stage = _periods[period].stage;
+        if (stage == Stage.Checked && block.timestamp >= _start(period)) stage = Stage.Void;
+    }
+
+    /// @dev Fixes the positions of a period, in the stage that the time gives it.
+    function _fix(uint32 period, Period storage p) internal {
+        p.isVoid = block.timestamp >= _start(period);
+        p.stage = p.isVoid ? Stage.Void : Stage.Cleared;
+        emit Cleared(period, p.buckets, p.positionsRoot, p.isVoid);
     }
 }

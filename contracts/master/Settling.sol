@@ -38,6 +38,7 @@ abstract contract Settling is Periods {
         Job memory job;
         (done, job) = _resume(p, given);
         if (!done) return false;
+        if (p.stage == Stage.Checked) _fix(given.period, p);
 
         _checkHashes(p, job, hashes);
         uint256 total = _bucketCount(hashes);
@@ -91,7 +92,7 @@ abstract contract Settling is Periods {
     function _resume(Period storage p, Job calldata given) private view returns (bool go, Job memory job) {
         uint32 period = given.period;
         if (period < firstPeriod) revert BeforeMarket(period, firstPeriod);
-        if (p.stage < Stage.Cleared) revert NotCleared(period);
+        if (_stageOf(period) < Stage.Cleared) revert NotCleared(period);
         if (p.jobHash != 0) {
             job = given;
             return (keccak256(abi.encode(job)) == p.jobHash, job);

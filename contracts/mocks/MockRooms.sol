@@ -2,7 +2,8 @@
 pragma solidity ^0.8.28;
 
 import {IVault} from "../interfaces/IVault.sol";
-import {Prices} from "../types/Types.sol";
+import {Records} from "../libraries/Records.sol";
+import {Limits, Prices} from "../types/Types.sol";
 
 /// @title Registry, book, oracle and token around a real `Master` and `Vault`
 /// @notice Hands them what a test gives, so that periods reach values no front door lets through: energies of 2^40 - 1 Wh,
@@ -90,11 +91,22 @@ contract MockRooms {
 
     // The book.
 
-    function take(uint32, uint32 bucket) external view returns (bytes memory) {
-        return bucket < _positions.length ? _positions[bucket] : bytes("");
+    function agreedOf(uint32, uint32 bucket) external view returns (bytes memory positions, bytes memory buses) {
+        if (bucket < _positions.length) positions = _positions[bucket];
+        buses = new bytes(positions.length / Records.POSITION * 2);
     }
 
+    function chainOf(uint32, uint32) external pure returns (bytes24 hash, uint32 records) {}
+
+    function ordersOf(uint32) external pure returns (uint32 orders, uint32 cancelled) {}
+
+    function cancelledOf(uint32) external pure returns (bytes memory bitmap) {}
+
     // The oracle.
+
+    function limits() external pure returns (Limits memory) {
+        return Limits(type(uint32).max, type(uint32).max, 0, type(uint32).max);
+    }
 
     function pricesOf(uint32) external view returns (Prices memory) {
         return _prices;

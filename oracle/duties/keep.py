@@ -10,8 +10,7 @@ from oracle.duties.situation import Clear, Settle, Situation
 def clear(s: Situation) -> Iterator[Clear]:
     """Name the periods whose positions are to be fixed."""
     for period in reversed(s.periods):
-        uncleared = s.view.period(period).buckets is None
-        if uncleared and s.is_my_turn(period, period, s.schedule.gate(period)):
+        if s.view.state(period).open and s.is_my_turn(period, period, s.schedule.gate(period)):
             yield Clear(period)
 
 
@@ -26,7 +25,10 @@ def settle(s: Situation) -> Iterator[Settle]:
 def settlement_due(s: Situation, period: int) -> tuple[int, int] | None:
     """Return whose turn a settlement is first and since when, None if none is due."""
     p = s.view.period(period)
-    if p.buckets is None or p.final:
+    late = s.now >= s.schedule.last_call(period)
+    # What the committee has not decided by the last call is void, without anybody's transaction.
+    fixed = p.buckets is not None or (s.view.state(period).stage == 1 and late)
+    if not fixed or p.final:
         return None
     if p.job is not None:
         return period, p.job_at

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from market.chain import TX_GAS_LIMIT
-from market.contracts import NAMES, artifact
+from market.contracts import ARTIFACTS, artifact
 from tests.gas.trade import FIRST_PERIOD, RING, Costs, gas_world, populate, trade
 
 SNAPSHOT = Path(__file__).with_name("snapshot.json")
@@ -93,6 +93,6 @@ def test_gas__of_used_storage__is_below_that_of_fresh(measured: tuple[int, Gas])
     assert set(PERIOD_STEPS) <= set(gas["steady"])
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", ARTIFACTS)
 def test_size__of_every_contract__fits_a_chain(name: str) -> None:
     assert 0 < len(artifact(name).runtime) <= CODE_SIZE_LIMIT_BYTES

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from eth_account import Account
 from eth_utils.crypto import keccak
@@ -16,6 +17,7 @@ from web3.contract.contract import ContractFunction
 from web3.types import TxReceipt
 
 from market import keeper
+from market.clear_calls import clear_call
 from market.devnet import rpc
 from market.messages import Agreement, Proposal, Topic
 from market.packing import pack_readings, root_of
@@ -63,20 +65,20 @@ class Costs:
 
 
 @contextmanager
-def gas_world() -> Iterator[World]:
+def gas_world(feeder: Path | None = None) -> Iterator[World]:
     """Deploy a market on a chain whose blocks are exactly a second apart."""
-    with new_world(SCHEDULE) as world:
+    with new_world(SCHEDULE, feeder=feeder) as world:
         rpc(world.url, "anvil_setBlockTimestampInterval", [1])
         yield world
 
 
-def populate(world: World, nodes: int, costs: Costs) -> None:
-    """Admit and fund nodes, half sellers (odd ids) and half buyers."""
+def populate(world: World, nodes: int, costs: Costs, buses: int = 128) -> None:
+    """Admit and fund nodes, half sellers (odd ids) and half buyers, in turn on the buses."""
     registry, token, vault = world.market.registry, world.market.token, world.market.vault
     world.members = [Account.from_key(keccak(text=f"node {n}")) for n in range(1, nodes + 1)]
     for first in range(0, nodes, BATCH):
         admissions = [
-            (world.members[i].address, keccak(i.to_bytes(4)), i % 128, PROSUMER, 10**6, 10**6)
+            (world.members[i].address, keccak(i.to_bytes(4)), i % buses, PROSUMER, 10**6, 10**6)
             for i in range(first, min(first + BATCH, nodes))
         ]
         receipt = world.chain.send(world.grid, registry.functions.admit(admissions))
@@ -103,7 +105,7 @@ def trade(world: World, period: int, nodes: int, costs: Costs) -> None:
         costs.note("agree", chain.send(world.stranger, call))
     world.warp(schedule.gate(period))
     past = world.history
-    costs.note("clear", chain.send(world.stranger, world.market.master.functions.clear(period, 8)))
+    costs.note("clear", chain.send(world.stranger, clear_call(world.market, past, period)))
 
     world.warp(schedule.close(period))
     buckets = pack_readings(_readings(nodes))

@@ -29,6 +29,7 @@ from web3.logs import DISCARD
 from web3.types import TxReceipt
 
 from market.chain import Reverted
+from market.clear_calls import clear_call
 from market.devnet import rpc
 from market.keeper import settle_call
 from market.ledger import LedgerError
@@ -401,7 +402,7 @@ class Life(RuleBasedStateMachine):
         assert {n: ledger.worth_uyuan(n) for n in worth_uyuan} == worth_uyuan
 
     def _clear(self, period: int, buckets: int) -> None:
-        self._send(self.market.master.functions.clear(period, buckets))
+        self._send(clear_call(self.market, self.world.history, period, buckets))
         p = self.mirror.periods[period]
         p.cleared_buckets += buckets
         if p.cleared_buckets >= BUCKETS:

@@ -16,6 +16,7 @@ from market.chain import (
     OutOfFunds,
     Reverted,
 )
+from market.clear_calls import clear_call
 from market.contracts import decode_error
 from market.devnet import Anvil
 from tests.unit.contracts.support import trading
@@ -61,7 +62,7 @@ def test_send__failed_in_its_block__is_explained(world: World) -> None:
 def test_send__out_of_gas_in_its_block__is_said_not_to_be_refused(world: World) -> None:
     period = trading(world)
     world.warp(world.market.schedule.gate(period))
-    call = world.market.master.functions.clear(period, 1)
+    call = clear_call(world.market, world.history, period)
     with pytest.raises(Reverted) as caught:
         world.chain.send(world.stranger, call, gas=40_000)
     assert caught.value.error == "OutOfGasOrRaced"

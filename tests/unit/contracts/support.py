@@ -21,7 +21,7 @@ from web3.exceptions import ContractCustomError, ContractLogicError, Web3RPCErro
 from web3.logs import DISCARD
 from web3.types import TxParams, TxReceipt, Wei
 
-from market.contracts import NAMES, artifact
+from market.contracts import ARTIFACTS, artifact
 from market.devnet import rpc
 from market.messages import Agreement, Order, Step
 from market.packing import encode_readings
@@ -134,7 +134,7 @@ def selector(item: dict[str, Any]) -> bytes:
 def factory(world: World, contract: str) -> type[Contract]:
     """Return what creates further instances of a shipped contract or a mock."""
     w3 = world.chain.w3
-    if contract in NAMES:
+    if contract in ARTIFACTS:
         code = artifact(contract)
         return w3.eth.contract(abi=code.abi, bytecode=code.bytecode)
     raw = _mock(contract)

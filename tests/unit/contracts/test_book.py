@@ -276,12 +276,6 @@ def test_declare__suspended__is_refused(world: World) -> None:
 # -- storage
 
 
-def test_take__by_anybody_but_the_master__is_refused(world: World) -> None:
-    call = world.market.book.functions.take(1, 0)
-    for who in (world.stranger, world.grid, world.deployer):
-        refused("Book.NotMaster", call, who, who.address)
-
-
 def test_positions_of__nodes_around_a_bucket_boundary__lie_in_their_buckets(world: World) -> None:
     crowd(world, 257)
     for node in (255, 256, 257):

@@ -9,6 +9,7 @@ from eth_utils.crypto import keccak
 from web3.contract.contract import ContractFunction
 
 from market.chain import Reverted
+from market.clear_calls import FRESH, clear_call
 from market.keeper import ALL_NODES
 from market.packing import pack_readings, root_of
 from market.types import MeterReading, Options
@@ -28,7 +29,7 @@ from tests.unit.contracts.support import (
 )
 from tests.world import PENG, World, undone
 
-OPEN, CLEARING, CLEARED, VOID, SETTLED, FINAL = range(6)
+OPEN, CHECKED, CLEARED, VOID, SETTLED, FINAL = range(6)
 NO_LEG = (0, 0, 0, 0)
 NO_BASIS = (False, False, 0, bytes(32), NO_LEG, NO_LEG, NO_LEG)
 BOTH = (measured(1, export_wh=10_000), measured(2, import_wh=10_000))
@@ -82,7 +83,7 @@ def reported(world: World, *readings: MeterReading) -> int:
 def test_clear__before_the_gate__is_refused_until_that_second(world: World) -> None:
     period = world.free_period()
     gate = world.market.schedule.gate(period)
-    call = world.market.master.functions.clear(period, 1)
+    call = clear_call(world.market, world.history, period)
     world.warp(gate - 1)
     refused("Master.GateOpen", call, world.stranger, period, gate)
     world.warp(gate)
@@ -93,7 +94,13 @@ def test_clear__before_the_market_was_there__is_refused(world: World) -> None:
     master = world.market.master.functions
     first = world.chain.read(master.firstPeriod())
     assert first == 1
-    refused("Master.BeforeMarket", master.clear(0, 1), world.stranger, 0, first)
+    refused(
+        "Master.BeforeMarket",
+        master.clear(0, b"", b"", b"", FRESH, [b""]),
+        world.stranger,
+        0,
+        first,
+    )
     refused("Master.BeforeMarket", settle_call(world, 0, [], [], []), world.stranger, 0, first)
     assert world.chain.read(master.isCleared(0))
 
@@ -104,7 +111,7 @@ def test_clear__at_the_last_call__is_void_from_that_second(
 ) -> None:
     period = world.free_period()
     instant = world.market.schedule.last_call(period) + late_s
-    call = world.market.master.functions.clear(period, 1)
+    call = clear_call(world.market, world.history, period)
     receipt = send_at(world, instant, world.stranger, call)
     (event,) = events(receipt, world.market.master, "Cleared")
     assert (event["buckets"], event["void"]) == (1, expected == VOID)
@@ -117,7 +124,7 @@ def test_clear__again__does_nothing(world: World) -> None:
     cleared(world, period)
     root = world.market.master.functions.positionsRoot(period)
     before = world.chain.read(root)
-    receipt = world.chain.send(world.stranger, world.market.master.functions.clear(period, 9))
+    receipt = world.chain.send(world.stranger, clear_call(world.market, world.history, period))
     assert receipt["logs"] == []
     assert world.chain.read(root) == before
 
@@ -148,14 +155,12 @@ def test_clear__in_chunks__keeps_the_buckets_it_began_with(world: World) -> None
     crowd(world, 256)
     period = world.free_period()
     world.warp(world.market.schedule.gate(period))
-    clear = world.market.master.functions.clear
-    world.chain.send(world.stranger, clear(period, 1))
-    assert stage(world, period) == CLEARING
-    world.chain.send(world.stranger, clear(period, 0))
+    world.chain.send(world.stranger, clear_call(world.market, world.history, period, 1))
+    assert stage(world, period) == OPEN
     crowd(world, 256)  # a third bucket comes into being
     call = settle_call(world, period, [b"", b""], [], [])
     refused("Master.NotCleared", call, world.stranger, period)
-    world.chain.send(world.stranger, clear(period, 1))
+    world.chain.send(world.stranger, clear_call(world.market, world.history, period, 9))
     assert world.history.state(period).buckets == 2
     assert stage(world, period) == CLEARED
     root = world.market.master.functions.positionsRoot(period)
@@ -166,10 +171,9 @@ def test_clear__begun_in_time_and_ended_late__is_void(world: World) -> None:
     crowd(world, 256)
     period = world.free_period()
     world.warp(world.market.schedule.gate(period))
-    clear = world.market.master.functions.clear
-    world.chain.send(world.stranger, clear(period, 1))
+    world.chain.send(world.stranger, clear_call(world.market, world.history, period, 1))
     world.warp(world.market.schedule.last_call(period))
-    world.chain.send(world.stranger, clear(period, 9))
+    world.chain.send(world.stranger, clear_call(world.market, world.history, period, 9))
     assert stage(world, period) == VOID
 
 
@@ -336,7 +340,7 @@ def test_constructor__schedule_out_of_order__is_refused(world: World) -> None:
     good = list(world.chain.read(world.market.master.functions.schedule()))
     at = world.market.deployment.addresses
     names = ("Registry", "Book", "Oracle", "Vault", "Subordinate_one", "Subordinate_two")
-    rooms = tuple(at[name] for name in names)
+    rooms = tuple(at[name] for name in (*names, "Grid", "Rule"))
     for field, value in ((1, 0), (5, 0), (4, 0), (3, good[4]), (2, good[3]), (7, good[6])):
         bad = (*good[:field], value, *good[field + 1 :])
         call = factory(world, "Master").constructor(bad, rooms)
