@@ -54,6 +54,16 @@ class PeriodState:
         return self.stage == 0
 
     @property
+    def checked(self) -> bool:
+        """Whether the committee is to vote on a clearing."""
+        return self.stage == 1
+
+    @property
+    def void(self) -> bool:
+        """Whether no clearing stood in time, and nothing is settled yet."""
+        return self.stage == 3
+
+    @property
     def cleared(self) -> bool:
         """Whether the positions are fixed."""
         return self.stage >= 2

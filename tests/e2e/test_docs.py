@@ -20,11 +20,12 @@ from market.cli import app
 from oracle.config import CsvPrices, NodeConfig, TariffPrices, load_config
 from scripts.simulate.scenario import Scenario, load_scenario
 from tests.story import A, play_story
-from tests.world import World, account
+from tests.world import World
 
 ROOT = Path(__file__).resolve().parents[2]
 OPERATING = ROOT / "docs" / "operating.md"
 SCENARIOS = ROOT / "docs" / "scenarios.md"
+SDK = ROOT / "docs" / "sdk.md"
 AUDITING = ROOT / "docs" / "auditing.md"
 README = ROOT / "README.md"
 URL = "http://127.0.0.1:8545"
@@ -53,7 +54,6 @@ def at_home(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Wo
     play_story(world)
     shutil.copy(world.path, tmp_path / "deployment.json")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("MY_KEY", account(21).key.hex())
     return world
 
 
@@ -64,12 +64,32 @@ def execute(snippet: str, world: World) -> dict[str, object]:
     return names
 
 
-def test_readme__trade__runs_as_written_and_is_signed(at_home: World) -> None:
+def test_readme__trade__runs_as_written_and_stands_in_the_book(
+    at_home: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MY_KEY", at_home.owner(A).key.hex())
     (snippet,) = blocks(README, "python")
-    names = execute(snippet, at_home)
+    period = execute(snippet, at_home)["period"]
 
-    assert isinstance(names["signature"], bytes)
-    assert len(names["signature"]) == 65
+    assert isinstance(period, int)
+    assert capsys.readouterr().out == f"period {period}: open\n"
+    live = at_home.history.book(period).by_node()
+    assert {node: [r.sells for r in records] for node, records in live.items()} == {
+        A: [False, True]
+    }
+
+
+def test_sdk__snippets__trade_as_written(
+    at_home: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MY_KEY", at_home.owner(A).key.hex())
+    names = execute("".join(blocks(SDK, "python")), at_home)
+    period = names["period"]
+
+    assert isinstance(period, int)
+    assert capsys.readouterr().out == "open\n"
+    live = at_home.history.book(period).by_node()
+    assert {node: [r.sells for r in records] for node, records in live.items()} == {A: [True]}
 
 
 def test_auditing__python__prints_every_line_of_every_bill(
