@@ -1,4 +1,4 @@
-"""A committee of four processes on a feeder: headroom beside base load."""
+"""A committee of four processes on a feeder: headroom beside base load, and clearings that fit."""
 
 from __future__ import annotations
 
@@ -9,18 +9,25 @@ import numpy as np
 import pytest
 
 from market.grid import Grid, IntArray
-from market.lines import Lines, pack_headroom
+from market.lines import Derate, Lines, pack_headroom
+from market.messages import Order, Step
 from oracle.meters.profile import ProfileSource
 from oracle.meters.roster import capacity_wh_per_period, load_roster, meter_key
 from oracle.meters.source import Reading
 from tests.committee import Clock, Committee, Meters, Settings
 from tests.village import PROFILE, ROSTER
-from tests.world import EPOCH_S, World, account, new_world
+from tests.world import EPOCH_S, YUAN, World, account, new_world
 
 FOLDER = Path(__file__).parents[2] / "data" / "simbench-rural1"
 GRID = FOLDER / "grid.json"
 DAY = 96
 NOON = 48
+NEAR, FAR = 2, 14
+"""Buses next to the transformer and at the end of a branch, as the contracts number them."""
+WANTED_WH = 60_000
+"""More than a cable may carry in a quarter hour."""
+LOW, HIGH = 400_000, 500_000
+CLEARED = 2
 STRANGER = "pv"
 """Meters whose id begins so belong to no member."""
 
@@ -98,3 +105,60 @@ def test_committee__strangers_feed_in__fixes_headroom_that_leaves_them_room(
         lines = world.chain.read(market.grid.functions.linesOf(period, headroom))
         assert bytes(lines) == static.with_headroom(expected).pack()
     assert loaded
+
+
+def test_committee__clearing_the_cables_cannot_carry__names_a_line_and_clears_what_fits(
+    tmp_path: Path,
+) -> None:
+    with new_world(accounts=80, genesis_s=EPOCH_S + 2 * DAY * 900, feeder=GRID) as world:
+        market, clock = world.market, Clock(world.market)
+        seller, buyer = admit_traders(world)
+        period = world.free_period()
+        settings = Settings(Meters(ROSTER, PROFILE), grid=GRID)
+        with Committee(tmp_path, world.url, world.path, world.seats, settings):
+            headroom_of = market.oracle.functions.headroomOf(period)
+            clock.until(lambda: any(world.chain.read(headroom_of)), "headroom")
+            for node, sells, limit in ((seller, True, LOW), (buyer, False, HIGH)):
+                step = Step(sells, WANTED_WH, limit)
+                world.place(period, Order(node, period, period, (step,)))
+            clock.await_cleared(period)
+
+        assert world.history.state(period).stage == CLEARED
+        tell = {"from_block": 0, "period": period}
+        checked = [e["args"] for e in world.chain.events(market.master, "Checked", **tell)]
+        derates = [
+            Derate(e["args"]["line"], e["args"]["up"], e["args"]["limitWh"])
+            for e in world.chain.events(market.grid, "Derated", **tell)
+        ]
+        assert derates
+        assert [c["attempt"] for c in checked] == list(range(len(derates) + 1))
+        assert {d.line - 1 for d in derates} <= set(Grid.load(GRID).tree.path(FAR))
+        sold_wh = {p.node: p.sold_wh for p in world.history.positions(period)}[seller]
+        headroom = world.history.headroom(period)
+        lines = Lines.unpack(bytes(world.chain.read(market.grid.functions.table())))
+        before = lines.with_headroom(headroom)
+        held = Lines.unpack(
+            bytes(world.chain.read(market.grid.functions.linesOf(period, headroom)))
+        )
+        assert held.pack() == before.derated(derates).pack()
+        path = [branch + 1 for branch in Grid.load(GRID).tree.path(FAR)][:-1]
+        assert sold_wh == min(held.limit_wh(line, up=False) for line in path)
+        assert 0 < sold_wh < min(before.limit_wh(line, up=False) for line in path) < WANTED_WH
+
+
+def admit_traders(world: World) -> tuple[int, int]:
+    """Admit and fund a seller next to the transformer, and a load at the end of a branch."""
+    tree = Grid.load(GRID).tree
+    roster = load_roster(ROSTER, world.market.schedule.length_s).values()
+    (load, *_) = [m for m in roster if m.bus == tree.buses[FAR] and m.meter.startswith("load")]
+    (other, *_) = [m for m in roster if m.bus == tree.buses[NEAR]]
+    admissions = []
+    for meter, bus in ((other, NEAR), (load, FAR)):
+        owner = account(20 + len(world.members))
+        key = meter_key(meter.meter)
+        admissions.append((owner.address, key, bus, 3, WANTED_WH, WANTED_WH))
+        world.members.append(owner)
+    world.chain.send(world.grid, world.market.registry.functions.admit(admissions))
+    for node in (0, 1, 2):
+        world.fund(node, 1_000 * YUAN)
+    return 1, 2
