@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from decimal import ROUND_FLOOR, Context, Decimal, InvalidOperation
 from enum import IntEnum, StrEnum
 from typing import Protocol
@@ -27,6 +28,8 @@ MAX_ID_CHARS = 64
 """Longest id of a meter or a device."""
 
 _NUMBERS = Context(prec=40, traps=[InvalidOperation])
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MS_PER = {"s": Decimal(1000), "ms": Decimal(1)}
 _WH_PER = {"Wh": Decimal(1), "kWh": Decimal(1000), "MWh": Decimal(1_000_000)}
 
 UNITS = tuple(_WH_PER)
@@ -74,8 +77,8 @@ class Sample:
         register: Which register.
         value_wh: The register's state; with `since_ms` the energy of that interval.
         at_ms: Instant of the value, ms since 1970 UTC.
-        source: Name of the source, with file and line or topic.
-        digest: SHA-256 of the raw bytes.
+        source: Name of the source, one of a few.
+        digest: SHA-256 of the raw bytes; of a signed text, of exactly what was signed.
         since_ms: Start of the interval; None for a register.
         fidelity: Whether the meter measured or somebody estimated it.
         device: Serial number of the device, if told: a new one is another meter in the old place.
@@ -114,8 +117,8 @@ class Reject:
 
     Attributes:
         kind: The class of the reason.
-        source: Where it came from.
-        why: What is wrong with it, and what to do.
+        source: Name of the source, one of a few.
+        why: Where and what is wrong, and what to do.
         meter: The meter it claims to be of, if it tells.
     """
 
@@ -230,12 +233,52 @@ def identifier(value: object) -> str:
     return text
 
 
-def instant_ms(value: int) -> int:
+def instant_ms(value: object, unit: str) -> int:
     """Return an instant in ms since 1970.
+
+    Args:
+        value: A number, or a text of one or of a date.
+        unit: `s`, `ms`, or `iso` for ISO 8601 with an offset from UTC.
+
+    Raises:
+        ParseError: If it is no instant, has no offset, is before 1970 or after the year 9999.
+    """
+    if unit == "iso":
+        return _iso_ms(value)
+    if isinstance(value, bool) or not isinstance(value, int | float | str | Decimal):
+        raise ParseError(f"the time is of type {type(value).__name__}, not a number")
+    text = value[: MAX_ID_CHARS + 1] if isinstance(value, str) else str(Decimal(value))
+    try:
+        number = _NUMBERS.create_decimal(text.strip())
+    except InvalidOperation:
+        raise ParseError(f"the time {text!r} is not a number") from None
+    if not number.is_finite() or number.adjusted() > 15:
+        raise ParseError(f"the time {text[:MAX_ID_CHARS]} is no instant")
+    at_ms = int((number * _MS_PER[unit]).to_integral_value(ROUND_FLOOR))
+    if not 0 <= at_ms <= MAX_AT_MS:
+        raise ParseError("the time is before 1970 or after 9999; check its unit")
+    return at_ms
+
+
+def _iso_ms(value: object) -> int:
+    if not isinstance(value, str) or len(value) > MAX_ID_CHARS:
+        raise ParseError("the time is not a date of ISO 8601")
+    try:
+        at = datetime.fromisoformat(value.strip())
+    except ValueError:
+        raise ParseError(f"the time {value!r} is not a date of ISO 8601") from None
+    if at.tzinfo is None:
+        raise ParseError(f"the time {value!r} has no offset from UTC; add Z or +01:00")
+    return whole_ms(at)
+
+
+def whole_ms(at: datetime) -> int:
+    """Return a date with an offset from UTC as ms since 1970.
 
     Raises:
         ParseError: If it is before 1970 or after the year 9999.
     """
-    if not 0 <= value <= MAX_AT_MS:
-        raise ParseError("the instant is before 1970 or after 9999; check the unit of the time")
-    return value
+    at_ms = (at - _EPOCH) // timedelta(milliseconds=1)
+    if not 0 <= at_ms <= MAX_AT_MS:
+        raise ParseError(f"the time {at} is before 1970 or after 9999")
+    return at_ms
