@@ -87,6 +87,12 @@ class Gate:
                 rejects.append(verdict)
         return believed, rejects
 
+    def bounded(self, reject: Reject) -> Reject:
+        """Return a refusal without a meter of the sender's invention: there is no end of those."""
+        why = reject.why.encode(errors="backslashreplace").decode()
+        meter = self.meter(reject.meter) if reject.meter else None
+        return replace(reject, why=why, meter=meter)
+
     def _judge(self, sample: Sample) -> Sample | Reject:
         meter = self._names.get(sample.meter)
         if meter is None:

@@ -6,7 +6,6 @@ import queue
 import sqlite3
 import threading
 from collections.abc import Callable
-from dataclasses import replace
 
 from oracle import log
 from oracle.meters.gate import Gate
@@ -81,7 +80,7 @@ class Intake:
         for delivery in batch:
             believed, refused = self._gate.judge(delivery)
             samples += believed
-            rejects += [self._bounded(reject) for reject in refused]
+            rejects += [self._gate.bounded(reject) for reject in refused]
         failing = False
         while True:
             try:
@@ -101,12 +100,6 @@ class Intake:
         for reject in (*rejects, *replayed):
             self._tell(reject)
         return True
-
-    def _bounded(self, reject: Reject) -> Reject:
-        """Return a refusal without a meter of the sender's invention: there is no end of those."""
-        why = reject.why.encode(errors="backslashreplace").decode()
-        meter = self._gate.meter(reject.meter) if reject.meter else None
-        return replace(reject, why=why, meter=meter)
 
     def _tell(self, reject: Reject) -> None:
         """Log the first refusal of its kind; the store counts them all."""

@@ -239,13 +239,14 @@ class MeterConfig(Table):
         meter: Its id in the roster.
         ids: Other names that sources give it, such as serial numbers.
         key: Public key in hex (DER); given, only signed readings of it are believed.
-        rollover_kwh: State at which its registers start again from 0.
+        rollover_wh: State at which its registers start again from 0: a display of 6 digits of kWh
+            does at 1,000,000,000 Wh, a 32-bit counter of Wh at 4,294,967,296 Wh.
     """
 
     meter: str
     ids: tuple[str, ...] = ()
     key: Annotated[str, Field(pattern="^([0-9a-fA-F]{2})+$")] | None = None
-    rollover_kwh: PositiveInt | None = None
+    rollover_wh: PositiveInt | None = None
 
 
 class ExchangeConfig(Table):
@@ -305,7 +306,7 @@ class LiveConfig(Table):
                 m.meter,
                 m.ids,
                 m.key,
-                None if m.rollover_kwh is None else 1_000 * m.rollover_kwh,
+                m.rollover_wh,
                 _exchanges(e for e in self.exchange if e.meter == m.meter),
             )
             for m in meters.values()

@@ -13,10 +13,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from scripts.setup.base import Project, SetupFailed, run, say
+from scripts.setup.collector import install_collector
 from scripts.setup.npm import install_npm_packages
 from scripts.setup.packages import check_interpreter, install_packages, packages_stamp
 
 ROOT = Path(__file__).resolve().parent.parent.parent
+
+TEST_EXTRAS = ("dev", "meters")
 
 
 def set_up_demo(project: Project) -> None:
@@ -25,7 +28,7 @@ def set_up_demo(project: Project) -> None:
     Raises:
         SetupFailed: If something can be neither found nor installed.
     """
-    if not packages_stamp(project, "dev").is_set():
+    if not packages_stamp(project, *TEST_EXTRAS).is_set():
         install_packages(project, what="Subgrid's Python packages (web3, pandas, matplotlib, ...)")
     _ensure_anvil(project)
 
@@ -36,12 +39,25 @@ def set_up_test(project: Project) -> None:
     Raises:
         SetupFailed: If something can be neither found nor installed.
     """
-    install_packages(project, "dev", what="Subgrid's Python packages and tools (ape, pytest, ...)")
+    _need_mosquitto()
+    install_packages(
+        project, *TEST_EXTRAS, what="Subgrid's Python packages and tools (ape, pytest, ...)"
+    )
+    install_collector(project)
     install_npm_packages(project, build_tools=True, what="anvil, solc and OpenZeppelin's contracts")
     _ensure_anvil(project)
     if not any((project.root / ".cache" / "solc").glob("solc-*")):
         say("  - the Solidity compiler into .cache/solc")
         run([project.python, "-m", "scripts.solc"], cwd=project.root, advice="")
+
+
+def _need_mosquitto() -> None:
+    path = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin"])
+    if not (os.environ.get("SUBGRID_MOSQUITTO") or shutil.which("mosquitto", path=path)):
+        raise SetupFailed(
+            "The tests run the broker mosquitto, which is not there. Install it (on Debian and "
+            "Ubuntu: apt install mosquitto), or name its program in SUBGRID_MOSQUITTO."
+        )
 
 
 def _ensure_anvil(project: Project) -> None:
