@@ -108,7 +108,7 @@ class SunspecSource:
             raise ParseError(f"model {model.model_id} cannot be read ({exc})") from None
         at_ms = time.time_ns() // 1_000_000
         values = {
-            register: getattr(getattr(model, point, None), "cvalue", None)
+            register: _energy(getattr(model, point, None))
             for register, point in MODELS[model.model_id].items()
         }
         digest = hashlib.sha256(repr(sorted(values.items())).encode()).digest()
@@ -120,3 +120,12 @@ class SunspecSource:
         if not samples:
             raise ParseError(f"model {model.model_id} holds no energy", Kind.FAULTY)
         return Delivery(tuple(samples))
+
+
+def _energy(point: Any) -> object:  # noqa: ANN401
+    """Return the value of a point in Wh, None if the device has no such counter."""
+    if point is None:
+        return None
+    # 0 of a 32-bit counter stands for nothing counted, which the library takes for no counter.
+    counter = str(point.pdef.get("type", "")).startswith("acc")
+    return 0 if point.cvalue is None and counter else point.cvalue

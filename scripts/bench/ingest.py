@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 import typer
-from paho.mqtt.client import Client, MQTTv5, MQTTv311
+from paho.mqtt.client import Client, MQTTMessageInfo, MQTTv5, MQTTv311
 from paho.mqtt.enums import CallbackAPIVersion
 
 from oracle.meters.broker import EmbeddedBroker
@@ -93,7 +93,7 @@ def publish(port: int, version: int, rounds: int, per_s: float | None, started: 
     client.loop_start()
     begin = time.time()
     started.value = begin
-    sent = []
+    sent: list[MQTTMessageInfo] = []
     for round_ in range(rounds):
         for meter in range(METERS):
             if per_s is not None:
