@@ -21,6 +21,7 @@ from market.deployment import DeploymentError
 from oracle import log
 from oracle.config import ConfigError, NodeConfig, load_config
 from oracle.journal import Journal, JournalError, is_damage
+from oracle.meters.commands import app as meters
 from oracle.meters.source import SourceError
 from oracle.monitor import Pulse, served
 from oracle.node import LONGEST_BACKOFF_S, Node
@@ -58,6 +59,8 @@ app = typer.Typer(
     instant and started again with the same file: it resumes from its journal and the chain.
     """,
 )
+
+app.add_typer(meters, name="meters")
 
 ConfigOption = Annotated[
     Path, typer.Option("--config", "-c", help="The node's TOML file.", show_default="node.toml")

@@ -23,6 +23,7 @@ from pydantic import (
 )
 
 from market.tariff import Weather
+from oracle.meters.settings import LiveConfig
 
 
 class ConfigError(Exception):
@@ -141,12 +142,20 @@ class MetersConfig(_Table):
         profile: CSV, gzipped CSV or Parquet of their energies, see `oracle.meters.profile`.
         first_period: Period whose energies are those of `first_row`.
         first_row: Row to start at.
+        live: Instead of a profile: live meters, see `oracle.meters.settings`.
     """
 
     roster: Path
-    profile: Path
+    profile: Path | None = None
     first_period: Annotated[int, Field(ge=0)] = 0
     first_row: Annotated[int, Field(ge=0)] = 0
+    live: LiveConfig | None = None
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> MetersConfig:
+        if (self.profile is None) == (self.live is None):
+            raise ValueError("give either profile or live")
+        return self
 
 
 class BenchmarkPrices(_Table):

@@ -88,9 +88,7 @@ class Node:
         self._first_period = int(chain.read(self._market.master.functions.firstPeriod()))
         self._attach()
         self._head = self._follower.look()
-        self._roster, self._source = open_meters(
-            config, self._schedule.length_s, lambda: self._head.at
-        )
+        self._roster, self._source = open_meters(config, self._schedule, lambda: self._head.at)
         self._readings = OwnReadings(self._journal, self._source, self._roster)
         self._prices = price_source(config.prices, self._schedule)
         table = bytes(chain.read(self._market.grid.functions.table()))

@@ -212,6 +212,11 @@ class SampleStore:
         """Return the number of samples."""
         return int(self._db.execute("SELECT count(*) FROM samples").fetchone()[0])
 
+    def meters(self) -> int:
+        """Return the number of meters that have sent samples."""
+        row = self._db.execute("SELECT count(DISTINCT meter) FROM samples").fetchone()
+        return int(row[0])
+
     def tallies(self) -> list[Tally]:
         """Return what was refused so far."""
         rows = self._db.execute(

@@ -18,12 +18,17 @@ from typer.testing import CliRunner
 
 from market.cli import app
 from oracle.config import CsvPrices, NodeConfig, TariffPrices, load_config
+from oracle.meters import settings
+from oracle.meters.csv_mapping import CsvMapping
+from oracle.meters.messages import read_message
+from oracle.meters.sample import Kind
 from scripts.simulate.scenario import Scenario, load_scenario
 from tests.story import A, play_story
 from tests.world import World
 
 ROOT = Path(__file__).resolve().parents[2]
 OPERATING = ROOT / "docs" / "operating.md"
+METERS = ROOT / "docs" / "meters.md"
 SCENARIOS = ROOT / "docs" / "scenarios.md"
 SDK = ROOT / "docs" / "sdk.md"
 AUDITING = ROOT / "docs" / "auditing.md"
@@ -212,3 +217,51 @@ LOUD = ("warning", "error", "trace")
 
 def test_operating__table_of_alarms__has_each_and_no_other() -> None:
     assert set(table(OPERATING, "event")) == set(alarms())
+
+
+@pytest.mark.parametrize(
+    ("heading", "model"),
+    [
+        ("live", settings.LiveConfig),
+        ("meter", settings.MeterConfig),
+        ("exchange", settings.ExchangeConfig),
+        ("mqtt", settings.MqttConfig),
+        ("topic", settings.TopicConfig),
+        ("sunspec", settings.SunspecConfig),
+        ("dsmr", settings.DsmrConfig),
+        ("mapping", CsvMapping),
+    ],
+)
+def test_meters__tables_of_keys__are_those_of_the_code(
+    heading: str, model: type[BaseModel]
+) -> None:
+    told = {key: cells[0].strip("`") for key, cells in table(METERS, heading).items()}
+    written = {"None": "", "()": "none"}
+    known = {
+        name: ""
+        if field.default is PydanticUndefined
+        else written.get(str(field.default), str(field.default))
+        for name, field in model.model_fields.items()
+        if name != "kind"
+    }
+    if heading == "live":
+        known["usual_gap_s"] = "a period"
+
+    assert told == known
+
+
+def test_meters__example__is_a_good_configuration() -> None:
+    (example,) = blocks(METERS, "toml")
+
+    live = settings.LiveConfig.model_validate(tomllib.loads(example)["meters"]["live"])
+
+    (source,) = live.sources
+    assert isinstance(source, settings.MqttConfig)
+    raw = b'{"at": 1800000000, "energy": {"in": 1234.5, "out": 0.2}}'
+    assert raw.decode() in METERS.read_text()
+    taken, fed = read_message(source.topics, "meters/home-1/energy", raw, "mqtt", 0, lambda _: None)
+    assert (taken.meter, taken.value_wh, fed.value_wh) == ("home-1", 1_234_500, 200)
+
+
+def test_meters__kinds_of_refusals__are_those_of_the_code() -> None:
+    assert set(table(METERS, "kind")) == set(Kind)
