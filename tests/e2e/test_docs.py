@@ -130,6 +130,12 @@ def test_links__lead_to_files_that_are_there(path: Path) -> None:
             assert (path.parent / link).exists(), f"{path.name} links to {link}"
 
 
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_named_tests__are_there(path: Path) -> None:
+    for file, name in re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", path.read_text()):
+        assert f"def {name}(" in (ROOT / file).read_text(), f"{path.name} names {file}::{name}"
+
+
 def keys(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, object]]:
     """Yield every key of a table, those of its tables included, with its default."""
     for name, field in model.model_fields.items():
