@@ -98,11 +98,28 @@ class Replayed:
 STAGES = ("open", "clearing", "cleared", "void", "settled", "final")
 
 
+def _told_periods(journal: Journal, first: int) -> list[int]:
+    """Return the periods from one on that were cleared or reported on, ascending."""
+    rows = journal.db.execute(
+        "SELECT DISTINCT period FROM events "
+        "WHERE period >= ? AND name IN ('Cleared', 'ReportProposed') ORDER BY 1",
+        (first,),
+    )
+    return [period for (period,) in rows]
+
+
+def _last_cleared(journal: Journal) -> int:
+    row = journal.db.execute(
+        "SELECT period FROM events WHERE name = 'Cleared' ORDER BY period DESC LIMIT 1"
+    ).fetchone()
+    return 0 if row is None else int(row[0])
+
+
 def periods_of(journal: Journal, first: int = 0) -> Iterator[tuple[int, View]]:
     """Yield the periods from one on with the market as a journal knows it, one period at a time."""
     view = View()
     view.apply(journal.lasting_events())
-    for period in journal.periods(first):
+    for period in _told_periods(journal, first):
         view.apply(journal.events_of(period))
         yield period, view
         view.forget(period + 1)
@@ -172,7 +189,7 @@ def verify(journal: Journal, market: Market, roster: Roster) -> Iterator[Finding
 def period_lines(journal: Journal, last: int) -> list[PeriodLine]:
     """Return the latest periods a journal knows something of, oldest first."""
     lines = []
-    for period, view in periods_of(journal, journal.last_cleared() - last + 1):
+    for period, view in periods_of(journal, _last_cleared(journal) - last + 1):
         known = view.period(period)
         votes = tuple(
             f"v{version} r{round_} {'for' if support else 'against: ' + reason}"

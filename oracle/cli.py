@@ -20,7 +20,7 @@ from market.contracts import ArtifactError
 from market.deployment import DeploymentError
 from oracle import log
 from oracle.config import ConfigError, NodeConfig, load_config
-from oracle.journal import Journal, JournalError, is_damage
+from oracle.journal import Journal, JournalError
 from oracle.meters.commands import app as meters
 from oracle.meters.source import SourceError
 from oracle.monitor import Pulse, served
@@ -30,6 +30,7 @@ from oracle.upkeep import (
     back_up,
     forget_where_it_began,
     inspect,
+    is_damage,
     prune,
     restore,
     sole_use,

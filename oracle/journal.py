@@ -57,12 +57,6 @@ class JournalError(Exception):
     """The journal cannot be used; the message says what to do."""
 
 
-def is_damage(exc: BaseException | None) -> bool:
-    """Return whether a journal is broken, rather than full, locked or out of reach for a while."""
-    code = getattr(exc, "sqlite_errorcode", 0) & 0xFF
-    return code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
-
-
 @dataclass(frozen=True, slots=True)
 class SignedVote:
     """A vote this node has signed, whether or not it was sent.
@@ -360,22 +354,6 @@ class Journal:
     def lasting_events(self) -> Iterator[Event]:
         """Yield what the followed blocks told of no period."""
         yield from _events(self._db.execute(f"{_EVENTS} WHERE period IS NULL ORDER BY 1, 2"))
-
-    def periods(self, first: int = 0) -> list[int]:
-        """Return the periods from one on of which positions were fixed, ascending."""
-        rows = self._db.execute(
-            "SELECT DISTINCT period FROM events "
-            "WHERE period >= ? AND name IN ('Cleared', 'ReportProposed') ORDER BY 1",
-            (first,),
-        )
-        return [period for (period,) in rows]
-
-    def last_cleared(self) -> int:
-        """Return the latest period whose positions were fixed, 0 if there is none."""
-        row = self._db.execute(
-            "SELECT period FROM events WHERE name = 'Cleared' ORDER BY period DESC LIMIT 1"
-        ).fetchone()
-        return 0 if row is None else int(row[0])
 
     def floor(self) -> int:
         """Return the first period in which something can still happen, as far as is known."""

@@ -17,13 +17,14 @@ from oracle.duties import clearing, evidence, headroom, keep, prices, report
 from oracle.duties.situation import Duty, Situation
 from oracle.endpoints import connect
 from oracle.follower import Follower
-from oracle.journal import Journal, JournalError, is_damage
+from oracle.journal import Journal, JournalError
 from oracle.monitor import Pulse
 from oracle.pricing import price_source
 from oracle.purse import Purse
 from oracle.readings import OwnReadings
 from oracle.sender import Sender
 from oracle.sources import open_meters
+from oracle.upkeep import is_damage
 from oracle.wires import open_wires
 from oracle.witness import Witness
 

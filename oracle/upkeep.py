@@ -56,6 +56,12 @@ def sole_use(path: Path) -> Iterator[None]:
         yield
 
 
+def is_damage(exc: BaseException | None) -> bool:
+    """Return whether a journal is broken, rather than full, locked or out of reach for a while."""
+    code = getattr(exc, "sqlite_errorcode", 0) & 0xFF
+    return code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+
 @dataclass(frozen=True, slots=True)
 class Contents:
     """What a journal or a backup of one holds.

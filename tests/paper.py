@@ -109,9 +109,10 @@ class PaperChain:
                     for node in range(1, self._nodes + 1)
                 )
                 for bucket, data in enumerate(positions):
-                    fixed = {"period": period, "bucket": bucket, "positions": data}
-                    yield "PositionsFixed", fixed
-                yield "Cleared", {"period": period, "buckets": len(positions), "void": False}
+                    so_far = {"bucket": bucket, "root": root_of(positions[: bucket + 1])}
+                    yield "PositionsFixed", {"period": period, **so_far, "positions": data}
+                whole = {"buckets": len(positions), "root": root_of(positions)}
+                yield "Cleared", {"period": period, **whole, "void": False}
             case 2:
                 about = {"proposer": period % SEATS, "root": root, "buckets": readings}
                 yield "ReportProposed", {**ballot, **about}
