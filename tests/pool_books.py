@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from eth_abi.abi import decode, encode
 from hypothesis import strategies as st
@@ -14,7 +14,7 @@ from market.contracts import artifact
 from tests.bare_chain import Chain, method_of
 from tests.pair_books import FEE_CAP, PRICE_CAP, ChainBook, Step, chain_books, positions_of
 
-MARKET, STANDING, VOID = range(3)
+MARKET, STANDING = range(2)
 """What a rule can be asked for."""
 
 
@@ -61,19 +61,9 @@ class PoolCase:
             trades.append((step, wh, zone.price_uyuan_per_kwh))
         return positions_of(self.book, trades)
 
-    def untraded(self, *, void: bool = False) -> list[bytes]:
-        """Positions of every bucket if no order trades; if void, nothing at all."""
-        agreed = self.book.agreed
-        if void:
-            agreed = tuple(
-                a._replace(
-                    position=replace(
-                        a.position, sold_wh=0, bought_wh=0, receive_nyuan=0, pay_nyuan=0
-                    )
-                )
-                for a in agreed
-            )
-        return positions_of(replace(self.book, agreed=agreed), [])
+    def untraded(self) -> list[bytes]:
+        """Positions of every bucket if no order trades."""
+        return positions_of(self.book, [])
 
 
 class Pools:

@@ -5,13 +5,11 @@ pragma solidity ^0.8.28;
 
 // The book clears by the rule.
 uint8 constant MARKET = 0;
-// Nothing of the book trades; agreements stand.
+// Nothing of the book trades; agreements stand. So they do in a void period, whose settlement annuls them.
 uint8 constant STANDING = 1;
-// The period is void: positions keep options and locks only.
-uint8 constant VOID = 2;
 
 /// What a period's clearing depends on besides its book; prices in micro-yuan per kWh.
-/// @param mode `MARKET`, `STANDING` or `VOID`.
+/// @param mode `MARKET` or `STANDING`.
 /// @param low Low end of the band of limits and prices.
 /// @param high High end of the band.
 /// @param planned P_p.

@@ -72,8 +72,8 @@ library Tallies {
         }
     }
 
-    /// @notice The records of all nodes that have one; of a void period only with options and locks.
-    function records(Tally memory t, bool isVoid) internal pure returns (bytes memory packed) {
+    /// @notice The records of all nodes that have one.
+    function records(Tally memory t) internal pure returns (bytes memory packed) {
         uint256 offset;
         assembly ("memory-safe") {
             packed := mload(0x40)
@@ -84,7 +84,6 @@ library Tallies {
             for ((uint256 index, uint256 left) = (0, t.present); left != 0; (++index, left >>= 1)) {
                 if (left & 1 == 0) continue;
                 (uint256 plan, uint256 locks) = (_get(_at(t.plans, index)), _get(_at(t.locks, index)));
-                if (isVoid) plan = plan >> OPTIONS_BITS << OPTIONS_BITS;
                 uint256 lock = (locks >> LOCK_BITS) + Amounts.up(uint128(locks));
                 assembly ("memory-safe") {
                     mstore(offset, or(or(shl(248, index), shl(16, plan)), shr(48, lock)))

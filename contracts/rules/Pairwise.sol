@@ -2,7 +2,7 @@
 pragma solidity ^0.8.28;
 
 import {IPairwise} from "../interfaces/IPairwise.sol";
-import {IRule, MARKET, Page, Terms, VOID} from "../interfaces/IRule.sol";
+import {IRule, MARKET, Page, Terms} from "../interfaces/IRule.sol";
 import {Asks, Matching, Run} from "./Matching.sol";
 import {OrderRecord, Pages} from "../libraries/Pages.sol";
 import {Records} from "../libraries/Records.sol";
@@ -62,7 +62,7 @@ contract Pairwise is IPairwise {
                     _page(w, terms, cancelled, pages[i], trades);
                 }
             }
-            positions[i] = w.tally.records(terms.mode == VOID);
+            positions[i] = w.tally.records();
         }
         if (terms.mode == MARKET) newState = _replay(w, lines, claim, feed, offset, state, last);
     }

@@ -2,7 +2,7 @@
 pragma solidity ^0.8.28;
 
 import {IPool} from "../interfaces/IPool.sol";
-import {IRule, MARKET, Page, Terms, VOID} from "../interfaces/IRule.sol";
+import {IRule, MARKET, Page, Terms} from "../interfaces/IRule.sol";
 import {OrderRecord, Pages} from "../libraries/Pages.sol";
 import {Tallies, Tally} from "../libraries/Tallies.sol";
 import {Zone, Zones} from "./Zones.sol";
@@ -40,7 +40,7 @@ abstract contract Pool is IPool {
             for (uint256 i; i < pages.length; ++i) {
                 tally.start(pages[i].agreed);
                 Pages.addStanding(tally, terms, cancelled, pages[i].orders);
-                positions[i] = tally.records(terms.mode == VOID);
+                positions[i] = tally.records();
             }
             return (positions, newState);
         }
@@ -50,7 +50,7 @@ abstract contract Pool is IPool {
             tally.start(pages[i].agreed);
             feeder.addAgreed(pages[i]);
             _trade(tally, feeder, band, terms, cancelled, pages[i].orders);
-            positions[i] = tally.records(false);
+            positions[i] = tally.records();
         }
         if (last) _prove(feeder, terms, lines);
         else newState = feeder.pack();

@@ -121,19 +121,16 @@ def test_claim__with_more_buckets_without_orders__is_the_same(rule: Verifier) ->
     assert rule.run(later, claim.claim, one_call(claim)) == expected(later)
 
 
-@pytest.mark.parametrize(("mode", "kept"), [(1, 7_000), (2, 0)], ids=["standing", "void"])
-def test_check__when_nothing_trades__keeps_options_and_locks(
-    rule: Verifier, mode: int, kept: int
-) -> None:
+def test_check__when_nothing_trades__keeps_agreements_options_and_locks(rule: Verifier) -> None:
     bought = Agreed(Position(BUYER, Options(1), 0, 70, 0, 7_000, 9), 0)
     book = replace(FREE, agreed=(bought,), batch=1)
     positions, state = rule.check(
-        book, b"", pages=book.pages, terms=(mode, *book.terms[1:]), last=True
+        book, b"", pages=book.pages, terms=(1, *book.terms[1:]), last=True
     )
     assert state == b""
     plan = {p.node: p for p in decode_positions(positions[0], 0)}
     assert plan.keys() == {SELLER, BUYER, LATE}
-    assert plan[BUYER].pay_nyuan == kept
+    assert plan[BUYER].pay_nyuan == 7_000
     assert plan[BUYER].options == Options(1 | 4)
     # 150 Wh at 500 and the highest fee of 50,000 uyuan/kWh, rounded up, behind the agreement's 9.
     assert plan[BUYER].locked_uyuan == 9 + 7_575

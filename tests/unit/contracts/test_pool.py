@@ -14,7 +14,7 @@ from market.packing import decode_positions
 from market.types import Options, Position
 from tests.bare_chain import CallRefused, Chain
 from tests.pair_books import Agreed, ChainBook, Step, Wire
-from tests.pool_books import STANDING, VOID, PoolCase, Pools
+from tests.pool_books import STANDING, PoolCase, Pools
 from tests.unit.contracts.support import named
 
 DEAR, CHEAP, BUYER, LATE = 1, 256, 2, 3
@@ -115,14 +115,10 @@ def test_check__of_agreements_beyond_a_line__lets_orders_relieve_it(pools: Pools
     assert case.clear().flow_wh.tolist()[1] == 150
 
 
-@pytest.mark.parametrize("mode", [STANDING, VOID])
-def test_check__where_nothing_trades__needs_no_claim(pools: Pools, mode: int) -> None:
-    case = replace(
-        FREE,
-        book=replace(FREE.book, agreed=(Agreed(Position(7, Options(2), 60, 1, 6_000, 9, 5), 1),)),
-    )
-    positions, state = pools.check(case, b"", mode=mode)
-    assert (positions, state) == (case.untraded(void=mode == VOID), b"")
+def test_check__where_nothing_trades__needs_no_claim(pools: Pools) -> None:
+    selling = Agreed(Position(7, Options(2), 60, 1, 6_000, 9, 5), 1)
+    case = replace(FREE, book=replace(FREE.book, agreed=(selling,)))
+    assert pools.check(case, b"", mode=STANDING) == (case.untraded(), b"")
 
 
 # -- what is refused
