@@ -33,6 +33,12 @@ abstract contract Orders is IOrders, Desk {
         uint256 batches;
     }
 
+    /// What a node has taken back of a period, or (0) of all.
+    struct Withdrawals {
+        uint32 leastNonce;
+        uint32 cancels;
+    }
+
     /// What the checks of a batch's entries have in common.
     struct Batch {
         uint256 period;
@@ -54,6 +60,8 @@ abstract contract Orders is IOrders, Desk {
     /// A smaller step would cost the book more than it is worth.
     uint256 private constant LEAST_WH = 10;
     uint256 private constant MOST_STEPS = 4;
+    /// Cancelled orders keep their place: with these bounds those of a bucket always fit a transaction of the clearing.
+    uint256 private constant MOST_CANCELS = 3;
     /// Bytes of what the vault is told of an order.
     uint256 private constant LOCK = 12;
     /// A record has three bytes for its number.
@@ -71,7 +79,7 @@ abstract contract Orders is IOrders, Desk {
     /// By slot 32 | batch 32; only there so that a cancel can prove what it cancels.
     mapping(uint256 slotAndBatch => bytes32 hash) private _batches;
     mapping(uint256 period => mapping(uint256 word => uint256 bits)) private _cancelled;
-    mapping(uint256 node => mapping(uint256 period => uint32)) private _leastNonces;
+    mapping(uint256 node => mapping(uint256 period => Withdrawals)) private _withdrawals;
     /// Nodes that have ever set a least nonce: only theirs are looked up.
     mapping(uint256 bucket => uint256 bits) private _revokers;
 
@@ -108,6 +116,7 @@ abstract contract Orders is IOrders, Desk {
                 || _batches[_key(c.period, batch)] != keccak256(abi.encodePacked(c.node >> 8, records))
         ) revert WrongBatch(c.period, batch);
         (uint256 firstSeq, uint256 count, uint256 lockUyuan) = _orderAt(c.node, records, offset);
+        if (++_withdrawals[c.node][c.period].cancels > MOST_CANCELS) revert TooManyCancels(c.node, c.period, MOST_CANCELS);
         _mark(c.period, c.node, firstSeq, count);
         head.cancelled += count;
         _save(head);
@@ -125,8 +134,8 @@ abstract contract Orders is IOrders, Desk {
 
     /// @inheritdoc IOrders
     function leastNonceOf(uint32 node, uint32 period) public view returns (uint32) {
-        uint32 forAll = _leastNonces[node][0];
-        uint32 forPeriod = _leastNonces[node][period];
+        uint32 forAll = _withdrawals[node][0].leastNonce;
+        uint32 forPeriod = _withdrawals[node][period].leastNonce;
         return forAll > forPeriod ? forAll : forPeriod;
     }
 
@@ -461,7 +470,7 @@ abstract contract Orders is IOrders, Desk {
     function _raise(uint32 node, uint32 period, uint32 leastNonce) private {
         uint32 present = leastNonceOf(node, period);
         if (leastNonce <= present) revert NonceNotRaised(node, leastNonce, present);
-        _leastNonces[node][period] = leastNonce;
+        _withdrawals[node][period].leastNonce = leastNonce;
         _revokers[node >> 8] |= 1 << (node & 255);
     }
 

@@ -54,6 +54,8 @@ interface IOrders is IDesk {
     error NotFirstRecord(uint32 node, uint256 offset);
     /// @notice The order is cancelled already.
     error AlreadyCancelled(uint32 node, uint256 seq);
+    /// @notice A node cancels at most `most` times in a period, lest cancelled orders crowd its bucket's clearing.
+    error TooManyCancels(uint32 node, uint32 period, uint256 most);
     /// @notice A least nonce must rise, so that nobody can use the same cancel twice.
     error NonceNotRaised(uint32 node, uint32 leastNonce, uint32 present);
 

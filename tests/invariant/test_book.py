@@ -7,6 +7,7 @@ be refused, or taken, unnoticed.
 from __future__ import annotations
 
 import os
+from collections import Counter
 from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any
@@ -48,6 +49,7 @@ LIVES = max(1, int(os.environ.get("SUBGRID_EXAMPLES", "1500")) // 150)
 RING = 128
 AHEAD = 96
 CAPACITY_WH = 1_000_000
+MOST_CANCELS = 3
 MEMBERS = (1, 2, 3, 255, 256, 257)
 
 nodes = st.sampled_from(MEMBERS)
@@ -76,6 +78,7 @@ class Model:
         records: Of every period, all accepted steps in order.
         batches: Of every period, bucket and records of every batch.
         live: The numbers of the live order of a node in a period.
+        cancels: How often a node has cancelled in a period.
         least: Least nonces, by node and period (0 for all).
         standing: Orders that were signed, and may be relayed again.
     """
@@ -84,6 +87,7 @@ class Model:
     batches: dict[int, list[tuple[int, list[OrderRecord]]]] = field(default_factory=dict)
     live: dict[tuple[int, int], list[int]] = field(default_factory=dict)
     cancelled: dict[int, set[int]] = field(default_factory=dict)
+    cancels: Counter[tuple[int, int]] = field(default_factory=Counter)
     least: dict[tuple[int, int], int] = field(default_factory=dict)
     standing: list[Order] = field(default_factory=list)
 
@@ -226,6 +230,7 @@ class BookLife(RuleBasedStateMachine):
             return
         self.world.chain.send(self.world.stranger, call)
         self.model.least[node, period] = least
+        self.model.cancels[node, period] += 1
         self.model.cancelled.setdefault(period, set()).update(seqs)
         del self.model.live[node, period]
 
@@ -322,7 +327,8 @@ class BookLife(RuleBasedStateMachine):
         return [p for p in closed if not self.world.chain.read(is_cleared(p))]
 
     def _cancellable(self) -> list[tuple[int, int]]:
-        return sorted(key for key in self.model.live if key[1] >= self._open())
+        live = (key for key in self.model.live if key[1] >= self._open())
+        return sorted(key for key in live if self.model.cancels[key] < MOST_CANCELS)
 
     def _skipped(self, receipt: TxReceipt) -> dict[int, str]:
         logs = self.book.events.Skipped().process_receipt(receipt, errors=DISCARD)

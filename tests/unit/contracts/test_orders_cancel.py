@@ -186,3 +186,16 @@ def test_cancel__of_one_of_many__lets_the_place_be_taken_again_for_money(world: 
     refused("Book.NotCovered", place_call(world, period + 1, other), world.stranger, 1, lock)
     world.cancel(period, 1, 1)
     accepted(place_call(world, period + 1, other), world.stranger)
+
+
+def test_cancel__a_fourth_time_in_a_period__is_refused(world: World) -> None:
+    period = ordering(world, 1)
+    for nonce in range(4):
+        world.place(period, replace(order(period, 1), nonce=nonce))
+        if nonce < 3:
+            world.cancel(period, 1, nonce + 1)
+    call = cancel_call(world, Cancel(1, period, 4))
+    refused("Book.TooManyCancels", call, world.stranger, 1, period, 3)
+    later = period + 1
+    world.place(later, replace(order(later, 1), nonce=4))
+    accepted(cancel_call(world, Cancel(1, later, 5)), world.stranger)
