@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from oracle.meters.registers import Exchange
+from oracle.meters.curve import Exchange
 from oracle.meters.roster import Roster
 from oracle.meters.sample import Delivery, Kind, Register, Reject, Sample
 

@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from oracle import log
+from oracle.meters.curve import Curve, Energy, Facts
 from oracle.meters.gate import Gate
 from oracle.meters.intake import RETRY_S, Intake
-from oracle.meters.registers import Curve, Energy, Facts, intervals, registers
+from oracle.meters.registers import intervals, registers
 from oracle.meters.roster import Roster
 from oracle.meters.sample import Register, Source
 from oracle.meters.settings import LiveConfig

@@ -20,8 +20,8 @@ from pydantic import (
     model_validator,
 )
 
+from oracle.meters.curve import Exchange
 from oracle.meters.gate import MeterFacts
-from oracle.meters.registers import Exchange
 from oracle.meters.sample import Register, whole_ms
 from oracle.meters.source import SourceError
 

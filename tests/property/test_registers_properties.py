@@ -6,7 +6,8 @@ from itertools import pairwise
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from oracle.meters.registers import Curve, Energy, Exchange, Facts, Rule, intervals, registers
+from oracle.meters.curve import Curve, Energy, Exchange, Facts, Rule
+from oracle.meters.registers import intervals, registers
 from oracle.meters.sample import Fidelity, Register, Sample
 
 QUARTER_MS = 900_000
@@ -112,8 +113,10 @@ def test_energies__with_one_faulty_sample_among_many__stay_as_they_were(
     samples = [sample(*p) for p in points]
     clean = registers(samples, Facts(LIMIT_W))
     place = data.draw(st.integers(1, len(points) - 1))
-    (left_ms, left_wh), (right_ms, right_wh) = points[place - 1], points[place]
-    beyond = st.integers(0, left_wh - 1) if left_wh else st.nothing()
+    (left_ms, _), (right_ms, right_wh) = points[place - 1], points[place]
+    # Lower than the two before it: else it is as likely that one of those is wrong.
+    lowest_wh = points[max(0, place - 2)][1]
+    beyond = st.integers(0, lowest_wh - 1) if lowest_wh else st.nothing()
     above = st.integers(right_wh + 1 + 10**6, 10**12)
     stray = sample((left_ms + right_ms) // 2, data.draw(beyond | above))
     assume(stray.at_ms not in {left_ms, right_ms} and 3 <= place <= len(points) - 3)

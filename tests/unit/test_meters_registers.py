@@ -2,16 +2,8 @@
 
 from dataclasses import replace
 
-from oracle.meters.registers import (
-    Anomaly,
-    Curve,
-    Energy,
-    Exchange,
-    Facts,
-    Rule,
-    intervals,
-    registers,
-)
+from oracle.meters.curve import Anomaly, Curve, Energy, Exchange, Facts, Rule
+from oracle.meters.registers import intervals, registers
 from oracle.meters.sample import Fidelity, Register, Sample
 
 QUARTER_MS = 900_000
