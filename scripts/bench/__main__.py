@@ -24,6 +24,7 @@ SNAPSHOT = ROOT / "tests" / "gas" / "snapshot.json"
 PARTS = {
     "Clearing engine": ("scripts.bench.clearing", "```text\n{}```\n"),
     "AC power flow": ("scripts.bench.powerflow", "{}"),
+    "Ingest of live meters": ("scripts.bench.ingest", "{}"),
     "What tricks earn": ("scripts.bench.gaming", "{}"),
 }
 """Title, and module with how its output stands on the page."""
