@@ -158,7 +158,8 @@ def signed_orders(run: Run, people: Sequence[LocalAccount]) -> list[SignedOrder]
     domain, orders = run.market.domain, []
     for node, account in enumerate(people, start=1):
         sells = node % 2 == 1
-        price = PRICES.planned_uyuan_per_kwh + (-node if sells else node) % 50_000
+        off = node % 50_000
+        price = PRICES.planned_uyuan_per_kwh + (-off if sells else off)
         order = Order(
             node=node,
             first_period=PERIOD,

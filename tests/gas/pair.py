@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from market import keeper
+from market.clear_calls import fitting_clear_call
 from market.messages import Proposal, Topic
 from market.packing import bucket_of, pack_readings, root_of
 from market.types import MeterReading, Quality
@@ -21,7 +22,7 @@ def play(world: World, period: int, nodes: int, costs: Costs) -> None:
             mine = [o for o in batch if bucket_of(o.node) == bucket]
             costs.note("order", world.place_batch(period, mine))
     world.warp(schedule.gate(period))
-    call, _gas = keeper.fitting_clear_call(world.market, world.history, period)
+    call, _gas = fitting_clear_call(world.market, world.history, period)
     costs.note("clear", chain.send(world.stranger, call))
     costs.note("vote on it", world.approve_clearing(period))
 
