@@ -18,6 +18,7 @@ from web3.types import TxReceipt
 
 from market import keeper
 from market.clear_calls import clear_call
+from market.clearing import Rule
 from market.devnet import rpc
 from market.messages import Agreement, Proposal, Topic
 from market.packing import pack_readings, root_of
@@ -65,9 +66,9 @@ class Costs:
 
 
 @contextmanager
-def gas_world(feeder: Path | None = None) -> Iterator[World]:
+def gas_world(feeder: Path | None = None, rule: Rule = Rule.UNIFORM) -> Iterator[World]:
     """Deploy a market on a chain whose blocks are exactly a second apart."""
-    with new_world(SCHEDULE, feeder=feeder) as world:
+    with new_world(SCHEDULE, feeder=feeder, rule=rule) as world:
         rpc(world.url, "anvil_setBlockTimestampInterval", [1])
         yield world
 
