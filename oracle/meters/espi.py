@@ -24,6 +24,7 @@ from oracle.meters.sample import (
     Reject,
     Sample,
     energy_wh,
+    identifier,
     instant_ms,
 )
 
@@ -79,7 +80,11 @@ def read(raw: bytes, source: str, meter: str | None = None) -> Iterator[Sample |
                 why = "a block of intervals has no type with Wh and a direction"
                 yield Reject(Kind.MALFORMED, source, why)
                 continue
-            owner = meter or _usage_point(up)
+            try:
+                owner = identifier(meter or _usage_point(up))
+            except ParseError as exc:
+                yield exc.reject(source)
+                continue
             for reading in block:
                 if _name(reading) == "IntervalReading":
                     yield _interval(reading, kind, owner, source, digest)

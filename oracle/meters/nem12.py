@@ -144,7 +144,9 @@ def _qualify(file: _File, row: list[str]) -> None:
         return
     if file.day is None:
         raise ParseError("a record 400 follows no day")
-    first, last = (int(text) if text.isdecimal() and len(text) < 5 else 0 for text in row[1:3])
+    first, last, *_ = (
+        int(text) if text.isdecimal() and len(text) < 5 else 0 for text in (*row[1:3], "", "")
+    )
     if len(row) < 4 or not 1 <= first <= last <= len(file.day.values):
         raise ParseError(f"a record 400 is of intervals 1 to {len(file.day.values)}")
     quality = row[3].strip()[:1].upper()

@@ -180,6 +180,8 @@ def test_green_button__with_an_entity_bomb_or_bad_interval__is_refused() -> None
     with pytest.raises(ParseError):
         list(espi.read(bomb, "file"))
 
+    (nameless,) = espi.read(messages.espi([(5, 9, 1)]).replace(b"/UsagePoint/U1", b""), "file")
+    assert isinstance(nameless, Reject)
     (bad, good) = espi.read(messages.espi([(5, -1, 1), (900, 900, 1)]), "file", "m1")
     assert isinstance(bad, Reject)
     assert isinstance(good, Sample)
@@ -203,7 +205,7 @@ def test_nem12__channels_of_one_direction__are_added_up_and_qualities_kept() -> 
 
 
 def test_nem12__bad_records__are_refused_one_by_one() -> None:
-    raw = messages.nem12("20260105", {"E1": ["1"] * 48}, "300,20260106,1,2,A", "400,1,99,A", "777")
+    raw = messages.nem12("20260105", {"E1": ["1"] * 48}, "300,20260106,1,2,A", "400,", "777")
 
     found = list(nem12.read(raw, "file"))
 
