@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from market.keeper import LEAST_NODES
 from market.prices import TradingPrices
 from tests.committee import Clock, Settings
 from tests.faults.days import (
@@ -141,7 +142,7 @@ def test_day__all_seats_dead__time_and_a_stranger_settle_every_period(
 
     world.warp(schedule.settle_deadline(forgotten))
     for period in (last_seen, *orphans[:-1]):
-        stranger.settle(period, buckets=1, nodes=draw.randint(5, 60))
+        stranger.settle(period, buckets=1, nodes=draw.randint(LEAST_NODES, 60))
         assert world.history.state(period).settled
     world.warp(schedule.window_end(unhurried))
     periods = (*lived, last_seen, *orphans)
