@@ -90,7 +90,9 @@ def judge(check: AcCheck, lines: Lines, loads: Sequence[Load]) -> Verdict:
     except Diverged as error:
         if _ALONE in error.cases:
             return Verdict(None, "the forecast has no power flow, whatever the market does")
-        return Verdict(market.halved(), "the power flow does not converge with the trades")
+        derate = market.halved()
+        cause = "trades" if derate else "agreements"
+        return Verdict(derate, f"the power flow does not converge with the {cause}")
     kept = None
     for violation in result.violations(_TRADING):
         derate = market.mending(result, violation)
@@ -117,19 +119,20 @@ class _Market(NamedTuple):
             cut_wh = min(needed_wh, int(added_wh[line - 1]), flow_wh)
             if cut_wh <= 0:
                 continue
-            held_wh = self.lines.limit_wh(line, up=up)
-            if held_wh:
-                return Derate(line, up, min(flow_wh - cut_wh, held_wh - 1))
+            # Agreements alone go beyond what held: no limit takes them back.
+            if flow_wh <= self.lines.limit_wh(line, up=up):
+                return Derate(line, up, flow_wh - cut_wh)
         return None
 
     def halved(self) -> Derate | None:
-        """Return half the flow of the line that the market fills most."""
-        up_wh, down_wh = np.maximum(self.lines.up_wh[1:], 1), np.maximum(self.lines.down_wh[1:], 1)
-        share = np.where(self.flow_wh > 0, self.flow_wh / up_wh, -self.flow_wh / down_wh)
+        """Return half the flow of the line that the market fills most, if orders fill any."""
+        up, flow_wh = self.flow_wh > 0, np.abs(self.flow_wh)
+        held_wh = np.where(up, self.lines.up_wh[1:], self.lines.down_wh[1:])
+        share = np.where(flow_wh <= held_wh, flow_wh / np.maximum(held_wh, 1), 0)
         branch = int(share.argmax())
-        flow_wh, up = int(abs(self.flow_wh[branch])), bool(self.flow_wh[branch] > 0)
-        held_wh = self.lines.limit_wh(branch + 1, up=up)
-        return Derate(branch + 1, up, min(flow_wh // 2, held_wh - 1)) if held_wh else None
+        if not share[branch]:
+            return None
+        return Derate(branch + 1, bool(up[branch]), int(flow_wh[branch]) // 2)
 
 
 def _candidates(result: AcResult, violation: Violation) -> Iterator[int]:

@@ -88,6 +88,32 @@ def test_judge__what_is_overloaded_anyhow__is_not_the_markets(check: AcCheck, li
     assert verdict.reason.startswith("not the market's")
 
 
+@pytest.mark.parametrize("static_wh", [None, 30_000, 0])
+def test_judge__what_agreements_overload__is_opposed_until_no_order_adds_to_it(
+    check: AcCheck, lines: Lines, static_wh: int | None
+) -> None:
+    held = lines
+    if static_wh is not None:
+        limits = np.full_like(lines.up_wh, static_wh)
+        held = Lines(lines.parent, limits, limits)
+    agreed = trade(FULL_WH)
+    for _ in check.grid.tree.path(FAR):
+        derate = judge(check, held, agreed).derate
+        if derate is None:
+            break
+        assert derate.limit_wh < held.limit_wh(derate.line, up=derate.up)
+        held = held.derated([derate])
+    assert judge(check, held, agreed).reason.startswith("not the market's")
+
+
+def test_judge__agreements_without_a_solution__are_not_the_markets(
+    check: AcCheck, lines: Lines
+) -> None:
+    verdict = judge(check, lines, trade(1_000_000))
+    assert verdict.derate is None
+    assert verdict.reason == "the power flow does not converge with the agreements"
+
+
 def test_judge__beyond_forecast__cuts_no_more_than_the_market_adds(
     check: AcCheck, lines: Lines
 ) -> None:
