@@ -10,7 +10,7 @@ import pytest
 from eth_utils.crypto import keccak
 
 from market.grid import Grid
-from market.lines import SINGLE_BUS, Derate, Lines, pack_headroom, table_of
+from market.lines import SINGLE_BUS, Lines, pack_headroom, table_of
 from market.messages import Proposal, Topic
 from market.packing import pack_positions, root_of
 from market.types import Options, Position
@@ -41,6 +41,8 @@ def meter(name: str, position: int) -> Meter:
 
 ROSTER = Roster([meter("near", 1), meter("far", FAR), meter("stranger", FAR)])
 MEMBERS = ("near", "far")
+HEAVY_WH = 46_000
+"""What every line on the way may carry by its static limit, and one does not bear."""
 
 
 @pytest.fixture
@@ -220,32 +222,40 @@ def test_word__on_what_fits__is_support(desk: Desk) -> None:
     assert words(desk) == [Vote(p, True, "within all limits")]
 
 
-def test_word__on_a_voltage_or_line_beyond_its_limit__names_the_line(desk: Desk) -> None:
+def test_word__on_a_line_beyond_what_it_bears__names_it(desk: Desk) -> None:
     desk.read(PERIOD, stranger=1)
-    p = check(desk, 700_000)
+    p = check(desk, HEAVY_WH)
     (word,) = words(desk)
     assert isinstance(word, Object)
     assert word.proposal == p
     assert word.derate.line in [branch + 1 for branch in TREE.path(FAR)]
-    assert word.derate.limit_wh < 700_000
+    assert word.derate.limit_wh < HEAVY_WH
+
+
+def test_word__on_what_only_agreements_can_load_a_line_with__is_support(desk: Desk) -> None:
+    p = check(desk, 700_000)
+    (word,) = words(desk)
+    assert isinstance(word, Vote)
+    assert (word.proposal, word.support) == (p, True)
 
 
 def test_word__after_a_derate__must_go_below_it(desk: Desk) -> None:
-    check(desk, 700_000)
+    check(desk, HEAVY_WH)
     (word,) = words(desk)
     assert isinstance(word, Object)
-    line, up, limit_wh = word.derate
-    desk.tell("Derated", 0, period=LAST, line=line, up=up, limitWh=limit_wh)
+    # What binds is the larger limit of another seat.
+    bound = word.derate._replace(limit_wh=HEAVY_WH - 1_000)
+    told = {"line": bound.line, "up": bound.up, "limitWh": bound.limit_wh}
+    desk.tell("Derated", 0, period=LAST, **told)
     desk.tell("Reopened", 0, period=LAST, attempt=1)
     assert words(desk) == []
-    p = check(desk, 600_000, attempt=1)
+    p = check(desk, bound.limit_wh, attempt=1)
     (again,) = words(desk)
     assert isinstance(again, Object)
     assert again.proposal == p
-    assert again.derate.limit_wh < desk.wires.lines.derated([word.derate]).limit_wh(  # type: ignore[union-attr]
-        again.derate.line, up=again.derate.up
-    )
-    assert desk.view.votes.derates[LAST] == [Derate(line, up, limit_wh)]
+    assert again.derate.line == bound.line
+    assert again.derate.limit_wh < bound.limit_wh
+    assert desk.view.votes.derates[LAST] == [bound]
 
 
 def test_word__after_the_last_call_or_once_said_or_decided__is_none(desk: Desk) -> None:
