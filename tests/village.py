@@ -9,6 +9,7 @@ from pathlib import Path
 from web3.logs import DISCARD
 
 from market.deployment import Market
+from market.grid import Grid
 from market.history import to_prices
 from market.messages import Agreement
 from market.settlement import Mode, Settlement, settle
@@ -22,6 +23,7 @@ from tests.world import PROSUMER, YUAN, World, account
 DATA = Path(__file__).resolve().parent.parent / "data" / "simbench-rural1"
 ROSTER = DATA / "meters.csv"
 PROFILE = DATA / "profiles.csv.gz"
+GRID = DATA / "grid.json"
 MORNING_ROW = 696
 """Six in the morning of the sunny day: generation is about what the loads draw."""
 
@@ -47,17 +49,20 @@ class Village:
         self.roster: Roster = load_roster(ROSTER, market.schedule.length_s)
         self.meters = Meters(ROSTER, PROFILE, self.first, MORNING_ROW)
         self._sources: dict[Meters, ProfileSource] = {}
+        # The contracts number buses by their place in the tree.
+        tree = Grid.load(GRID).tree
+        buses = tree.columns([meter.bus for meter in self.roster.values()]).tolist()
         accounts = [account(20 + i) for i in range(len(self.roster))]
         admissions = [
             (
                 owner.address,
                 meter_key(meter.meter),
-                meter.bus,
+                bus,
                 PROSUMER,
                 capacity_wh_per_period(meter.import_capacity_w, self.roster.period_s),
                 capacity_wh_per_period(meter.export_capacity_w, self.roster.period_s),
             )
-            for owner, meter in zip(accounts, self.roster.values(), strict=True)
+            for owner, meter, bus in zip(accounts, self.roster.values(), buses, strict=True)
         ]
         world.chain.send(world.grid, market.registry.functions.admit(admissions))
         world.members += accounts

@@ -12,8 +12,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-DEFAULT_DAY = 10
-PERIODS_PER_DAY = 96
+SCENARIO = Path("data/scenarios/rural1-congested.toml")
 
 INTERRUPTED = 130
 
@@ -24,17 +23,23 @@ app = typer.Typer(add_completion=False, rich_markup_mode="markdown")
 
 @app.command()
 def demo(
+    scenario: Annotated[
+        Path, typer.Option(help="Who trades and what happens; docs/scenarios.md has every key.")
+    ] = SCENARIO,
+    rule: Annotated[
+        str, typer.Option(help="planned, uniform or pairwise, instead of the scenario's.")
+    ] = "",
     day: Annotated[
-        int,
+        int | None,
         typer.Option(
-            help="Day of the profiles to play, 1 to 13: 18 July 2016 plus so many days. 7 is the "
-            "sunniest; before 10 the sun shone, so that yesterday is a bad forecast."
+            min=0, max=13, help="First day of the profiles, 18 July 2016 plus so many, likewise."
         ),
-    ] = DEFAULT_DAY,
+    ] = None,
+    days: Annotated[int | None, typer.Option(min=1, help="Number of days, likewise.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Decides every chance, likewise.")] = None,
     periods: Annotated[
-        int,
-        typer.Option(min=1, max=PERIODS_PER_DAY, help="Quarter hours of that day, from midnight."),
-    ] = PERIODS_PER_DAY,
+        int | None, typer.Option(min=1, help="Quarter hours to play, from midnight; else all.")
+    ] = None,
     story: Annotated[
         bool, typer.Option(help="Tell the paper's story before the day: A, B, and C in reserve.")
     ] = True,
@@ -45,29 +50,41 @@ def demo(
     """Trade for a day on a chain of its own, from signed agreements to settled money.
 
     Starts a private chain and four oracle processes, and plays two stories. In the first, the
-    paper's, A sells B 10 kWh and delivers as planned, too little and too much; the amounts are
-    compared to the unit. In the second, 28 households, 8 PV plants and 5 storages of a village
-    agree on what they expect from yesterday, and the meters tell what happened. Every period is
-    settled on chain by the oracle processes and recomputed by the reference model.
+    paper's, A sells B 10 kWh by a bilateral agreement and delivers as planned, too little and too
+    much; the amounts are compared to the unit. In the second, the members of a village order by
+    their strategies, a relayer places what they signed, and the oracle processes clear every
+    quarter hour within the wires, vote, read the meters and settle. Every period is cleared and
+    settled again off chain from what the chain tells.
 
     Nothing is left running. The exit status is 0 if every amount was as expected, else 1.
 
-    Examples: `make demo`, a quick look with `make demo ARGS="--periods 8"`, the sunniest day with
-    `make demo ARGS="--day 7"`.
+    Examples: `make demo`, a quick look with `make demo ARGS="--periods 8"`, another rule with
+    `make demo ARGS="--rule pairwise"`, a cloudy day with
+    `make demo ARGS="--scenario data/scenarios/rural1-calm.toml"`.
     """
     # Loaded here so that `--help` answers at once.
     from market.chain import ChainError
     from market.contracts import ArtifactError
     from market.devnet import DevnetError
+    from market.dispatch import DispatchError
+    from market.grid import GridError
+    from market.history import HistoryError
     from oracle.meters.source import SourceError
     from scripts.demo.errors import DemoError
     from scripts.demo.run import Demo, Plan
+    from scripts.simulate.scenario import ScenarioError, load_scenario
 
     console = Console()
     signal.signal(signal.SIGTERM, _interrupt)
     try:
-        as_expected = Demo(Plan(day, periods, story, out), console).run()
-    except (ChainError, DevnetError, DemoError, SourceError, ArtifactError) as exc:
+        changes = {"rule": rule, "first_day": day, "days": days, "seed": seed}
+        given = {key: value for key, value in changes.items() if value not in (None, "")}
+        found = load_scenario(scenario, given)
+        as_expected = Demo(Plan(found, scenario.stem, periods, story, out), console).run()
+    except (
+        *(ArtifactError, ChainError, DemoError, DevnetError, DispatchError, GridError),
+        *(HistoryError, ScenarioError, SourceError),
+    ) as exc:
         console.print(f"[bold red]The demo stopped:[/] {exc}", highlight=False)
         raise typer.Exit(1) from exc
     except OSError as exc:

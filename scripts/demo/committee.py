@@ -43,6 +43,12 @@ profile = "profiles.csv"
 [prices]
 source = "csv"
 file = "prices.csv"
+
+[report]
+patience_s = 0
+
+[grid]
+file = "grid.json"
 """
 
 
@@ -59,7 +65,7 @@ class Committee:
         """Describe the committee.
 
         Args:
-            folder: Where `meters.csv`, `profiles.csv` and `prices.csv` lie, and where
+            folder: Where `meters.csv`, `profiles.csv`, `prices.csv` and `grid.json` lie, and where
                 configurations, journals and logs go.
             url: The chain's endpoint.
             deployment: The market's deployment file.

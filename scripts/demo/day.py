@@ -1,85 +1,144 @@
-"""A real day of the village: who agrees on what, and how the time passes."""
+"""The day of a scenario on the market: who orders what, what meters will read, how time passes."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
 
-from market.messages import Agreement, Declaration
-from market.prices import PeriodPrices
+from market.clearing import Rule
+from market.deployment import Market
+from market.messages import Order, Step, compact
+from market.operator import Operator
+from market.orders import SignedOrder
 from market.types import Options
-from oracle.meters.roster import Role
+from scripts.demo.errors import DemoError
 from scripts.demo.ledger import Ledger
-from scripts.demo.orders import OrderDesk
-from scripts.demo.pairing import pair
+from scripts.demo.people import People
 from scripts.demo.stage import Stage
-from scripts.demo.terms import PERIODS_PER_DAY
-from scripts.demo.village import Readings, Village
+from scripts.demo.village import TRADER, Readings, Village
+from scripts.simulate.book import NOTHING, fills
+from scripts.simulate.delivery import OPTIONS
+from scripts.simulate.play import Outcome, Play
 
-OPTIONS = {
-    Role.GENERATOR: Options.OFFER,
-    Role.STORAGE: Options.RESERVE,
-    Role.CONSUMER: Options.TAKE,
-    Role.PROSUMER: Options.OFFER | Options.TAKE,
-}
-"""What every kind of node lets the market do with its deviation."""
+AHEAD = 96
+"""Periods that can be ordered ahead, from the first whose gate is open."""
 
 
-@dataclass(frozen=True)
 class Day:
-    """A day of the village's profiles laid over the market's periods.
+    """A scenario laid over the market's periods.
+
+    Everybody plans the day before it begins: batteries and plants follow the clearings of a
+    rehearsal without a chain. What the chain makes of the same orders is its own affair.
 
     Attributes:
-        village: The village.
-        number: Day of the profiles, from 1.
-        periods: The market's periods it plays.
+        village: Who trades.
+        periods: The market's periods.
+        outcomes: The rehearsal, one entry a period.
     """
 
-    village: Village
-    number: int
-    periods: range
+    def __init__(self, village: Village, first_period: int, count: int) -> None:
+        """Plan nothing yet.
 
-    def row(self, period: int) -> int:
-        """Return the row of the profiles that a period plays."""
-        return self.number * PERIODS_PER_DAY + period - self.periods.start
+        Args:
+            village: Who trades.
+            first_period: The market's period of the scenario's first row.
+            count: How many of the scenario's periods to play.
+        """
+        self.village = village
+        self.periods = range(first_period, first_period + count)
+        self.outcomes: list[Outcome] = []
 
-    def readings(self) -> Readings:
-        """Return what every meter of the village will measure."""
-        return {
-            (node.name, period): self.village.actual_wh(node, self.row(period))
-            for period in self.periods
-            for node in self.village.nodes
-        }
+    def rehearse(self, rule: Rule, progress: Callable[[int], None]) -> None:
+        """Have everybody decide on orders, period by period.
 
-    def forecast_wh(self, period: int) -> tuple[int, int]:
-        """Return what the village expects to draw and to feed in."""
-        expected = [self.village.forecast_wh(n, self.row(period)) for n in self.village.nodes]
-        return sum(e[0] for e in expected), sum(e[1] for e in expected)
+        Args:
+            rule: The market's rule.
+            progress: Told how many more periods are planned.
 
-    def agreements(self, desk: OrderDesk, prices: Mapping[int, PeriodPrices]) -> list[Agreement]:
-        """Pair the forecasts of every period, at its planned price."""
-        option = {node.id: OPTIONS[node.meter.role] for node in self.village.nodes}
+        Raises:
+            GridError: If the power flow of a clearing has no solution.
+            DispatchError: If the cheapest dispatch cannot be found.
+        """
+        play = Play(self.village.world, rule)
+        for row in self.village.world.scenario.rows[: len(self.periods)]:
+            self.outcomes.append(play.period(row))
+            progress(1)
+
+    def outcome(self, period: int) -> Outcome:
+        """Return what the rehearsal made of a period."""
+        return self.outcomes[period - self.periods.start]
+
+    def orders(self, period: int) -> list[Order]:
+        """Return the orders of a period as they arrive, one a node."""
+        book, steps = self.outcome(period).orders, dict[int, list[Step]]()
+        columns = (book.node, book.is_buy, book.energy_wh, book.limit_uyuan_per_kwh)
+        for node, buys, energy_wh, limit in zip(*(c.tolist() for c in columns), strict=True):
+            steps.setdefault(node, []).append(Step(not buys, energy_wh, limit))
+        option = {m.node: OPTIONS[m.meter.role] for m in self.village.world.members}
         return [
-            desk.agreement(
-                period, p, prices[period].planned_uyuan_per_kwh, option[p.seller], option[p.buyer]
-            )
-            for period in self.periods
-            for p in pair(*self._expected(period))
+            Order(node, period, period, tuple(given), options=option.get(node, Options.NONE))
+            for node, given in steps.items()
         ]
 
-    def declarations(self) -> list[Declaration]:
-        """Have every storage declare itself a reserve in every period."""
-        storages = [n.id for n in self.village.nodes if n.meter.role is Role.STORAGE]
-        return [Declaration(p, s, Options.RESERVE) for p in self.periods for s in storages]
+    def readings(self) -> Readings:
+        """Return what every meter of the village will read."""
+        world, read = self.village.world, Readings()
+        for period in self.periods:
+            outcome = self.outcome(period)
+            for member in world.members:
+                name = member.meter.meter
+                read[name, period] = outcome.readings.get(name)
+            traded = fills(outcome.clearing, outcome.orders).get(world.trader, NOTHING)
+            read[TRADER, period] = (traded.bought_wh, traded.sold_wh)
+        return read
 
-    def _expected(self, period: int) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
-        exports: list[tuple[int, int]] = []
-        imports: list[tuple[int, int]] = []
-        for node in self.village.nodes:
-            import_wh, export_wh = self.village.forecast_wh(node, self.row(period))
-            exports.append((node.id, export_wh))
-            imports.append((node.id, import_wh))
-        return exports, imports
+    def forecasts_wh(self) -> dict[tuple[int, int], tuple[int, int]]:
+        """Return the import and export that members expect, by node and period."""
+        world = self.village.world
+        return {
+            (member.node, period): expected.get(member.meter.meter, (0, 0))
+            for period in self.periods
+            for expected in [world.forecast(self.outcome(period).row)]
+            for member in world.members
+        }
+
+
+class Desk:
+    """Signs the day's orders for their members and has the operator relay them."""
+
+    def __init__(self, market: Market, people: People, day: Day) -> None:
+        """Open a desk."""
+        self._people = people
+        self._domain = market.domain
+        self._operator = Operator(market, people.relayer)
+        self._day = day
+        self._next = day.periods.start
+        self.placed = 0
+
+    def place(self, running: int, progress: Callable[[int], None] = lambda _: None) -> None:
+        """Place the orders of all periods that can be ordered and are not yet, a batch a period.
+
+        Args:
+            running: The running period; the gate of the next one has closed.
+            progress: Told when one more period is ordered.
+
+        Raises:
+            DemoError: If the book skips an order.
+        """
+        last = min(self._day.periods.stop, running + 2 + AHEAD)
+        for period in range(self._next, last):
+            signed = [*self._signed(period)]
+            if refused := self._operator.relay(period, signed):
+                raise DemoError(
+                    f"{refused[0]}, in period {period}; this is a bug of the demo, please report it"
+                )
+            self.placed += len(signed)
+            self._next = period + 1
+            progress(1)
+
+    def _signed(self, period: int) -> Iterator[SignedOrder]:
+        for order in self._day.orders(period):
+            owner = self._people.owner(order.node)
+            yield SignedOrder(order, compact(order.sign(owner, self._domain)))
 
 
 class Clockwork:
@@ -93,7 +152,7 @@ class Clockwork:
         Args:
             stage: The market and its chain.
             ledger: What has become of the periods.
-            last_period: Last period with a book.
+            last_period: Last period that trades.
             alive: Raises if the committee is gone.
         """
         self._stage = stage
@@ -102,15 +161,27 @@ class Clockwork:
         self._alive = alive
         self._now = -1
 
-    def play(self, periods: Sequence[int], on_settled: Callable[[int], None]) -> None:
+    def reach(self, period: int) -> None:
+        """Let the time pass until a period has begun."""
+        while self._now < period:
+            self._begin(self._now + 1)
+            self._await()
+
+    def play(
+        self,
+        periods: Sequence[int],
+        on_settled: Callable[[int], None],
+        on_begun: Callable[[int], None] = lambda _: None,
+    ) -> None:
         """Let the time pass until some consecutive periods are settled.
 
         Every step begins a period. The committee then clears the next one, whose gate has closed,
         and reports and settles the one that has ended.
 
         Args:
-            periods: The periods, the next after those played before.
+            periods: The periods, later than those played before.
             on_settled: Told of every period once it is settled, in order.
+            on_begun: Told of every period that has begun.
         """
         told = periods[0]
         while told <= periods[-1]:
@@ -119,6 +190,7 @@ class Clockwork:
                 told += 1
                 continue
             self._begin(self._now + 1)
+            on_begun(self._now)
             if told < self._now - 1:
                 # Read while the committee is busy with the next one.
                 on_settled(told)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -10,7 +11,8 @@ from market.prices import PeriodPrices
 from market.settlement import settle
 from market.types import MeterReading
 from scripts.demo.ledger import Page
-from scripts.demo.village import Node
+from scripts.demo.trading import Trading
+from scripts.demo.village import AT_REST, TRADER, Node
 
 
 @dataclass(slots=True)
@@ -22,8 +24,8 @@ class Energy:
         forecast_export_wh: Expected feed-in.
         import_wh: Metered draw.
         export_wh: Metered feed-in.
-        agreed_sold_wh: Sold by agreement.
-        agreed_bought_wh: Bought by agreement.
+        traded_sold_wh: Sold ahead.
+        traded_bought_wh: Bought ahead.
         compensated_wh: Moved by leg 1.
         surplus_sold_wh: Moved by leg 2.
         balanced_wh: Moved by leg 3.
@@ -35,8 +37,8 @@ class Energy:
     forecast_export_wh: int = 0
     import_wh: int = 0
     export_wh: int = 0
-    agreed_sold_wh: int = 0
-    agreed_bought_wh: int = 0
+    traded_sold_wh: int = 0
+    traded_bought_wh: int = 0
     compensated_wh: int = 0
     surplus_sold_wh: int = 0
     balanced_wh: int = 0
@@ -58,8 +60,8 @@ class Energy:
         """
         self.import_wh += bill.deviation.import_wh
         self.export_wh += bill.deviation.export_wh
-        self.agreed_sold_wh += bill.plan.sold_wh
-        self.agreed_bought_wh += bill.plan.bought_wh
+        self.traded_sold_wh += bill.plan.sold_wh
+        self.traded_bought_wh += bill.plan.bought_wh
         legs = [
             line.sold_wh + (line.bought_wh if both_sides else 0)
             for line in (bill.compensation, bill.selling, bill.balance)
@@ -78,12 +80,15 @@ class PeriodFigures:
     Attributes:
         page: The settled period.
         energy: Its energies.
-        trades: Its agreements.
     """
 
     page: Page
     energy: Energy
-    trades: int
+
+    @property
+    def trading(self) -> Trading | None:
+        """The period's clearing."""
+        return self.page.trading
 
 
 @dataclass(slots=True)
@@ -94,7 +99,8 @@ class NodeFigures:
         node: The node.
         energy: Its energies; inner legs count both sides.
         net_uyuan: What it got, or paid if negative.
-        alone_uyuan: The same with the grid company only.
+        alone_uyuan: The same with the grid company only. The trader is no load: without a market
+            it would trade elsewhere or not at all, so this is what it got, too.
     """
 
     node: Node
@@ -127,9 +133,39 @@ class Figures:
     grid_alone_uyuan: int
 
     @property
-    def trades(self) -> int:
-        """Number of agreements."""
-        return sum(p.trades for p in self.periods)
+    def tradings(self) -> list[Trading]:
+        """The clearings of the periods that have one."""
+        return [p.trading for p in self.periods if p.trading is not None]
+
+    @property
+    def orders(self) -> int:
+        """Number of orders."""
+        return sum(t.orders for t in self.tradings)
+
+    @property
+    def paid_nyuan(self) -> int:
+        """What buyers pay for what they bought ahead, nano-yuan."""
+        return sum(t.totals.paid_nyuan for t in self.tradings)
+
+    @property
+    def rent_nyuan(self) -> int:
+        """What buyers pay less what sellers get ahead, nano-yuan."""
+        return sum(t.totals.rent_nyuan for t in self.tradings)
+
+    @property
+    def volume_wh(self) -> int:
+        """What was traded ahead."""
+        return sum(t.totals.volume_wh for t in self.tradings)
+
+    @property
+    def binding(self) -> Counter[int]:
+        """In how many periods each line carries all it may, by the bus below."""
+        return Counter(line for t in self.tradings for line in t.binding)
+
+    @property
+    def opposed(self) -> int:
+        """How many clearings the committee opposed."""
+        return sum(t.opposed for t in self.tradings)
 
 
 def alone(reading: MeterReading, prices: PeriodPrices) -> Settlement:
@@ -140,7 +176,6 @@ def alone(reading: MeterReading, prices: PeriodPrices) -> Settlement:
 def figures(
     nodes: Sequence[Node],
     pages: Sequence[Page],
-    trades: Mapping[int, int],
     forecasts_wh: Mapping[tuple[int, int], tuple[int, int]],
 ) -> Figures:
     """Add a day up.
@@ -148,7 +183,6 @@ def figures(
     Args:
         nodes: The village's nodes.
         pages: The day's settled periods.
-        trades: Number of agreements by period.
         forecasts_wh: Expected import and export by node and period.
     """
     by_node = {node.id: NodeFigures(node) for node in nodes}
@@ -158,7 +192,7 @@ def figures(
         energy = Energy()
         grid_uyuan += page.settlement.grid_company.net_uyuan
         for reading in page.readings:
-            if reading.node in by_node:
+            if reading.node in by_node and by_node[reading.node].node.name != TRADER:
                 settled = alone(reading, page.prices)
                 by_node[reading.node].alone_uyuan += settled.bills[0].net_uyuan
                 grid_alone_uyuan += settled.grid_company.net_uyuan
@@ -168,9 +202,11 @@ def figures(
             if bill.node in by_node:
                 by_node[bill.node].energy.add_bill(bill, both_sides=True)
                 by_node[bill.node].net_uyuan += bill.net_uyuan
+                if by_node[bill.node].node.name == TRADER:
+                    by_node[bill.node].alone_uyuan += bill.net_uyuan
         for node in nodes:
-            expected = forecasts_wh[node.id, page.period]
+            expected = forecasts_wh.get((node.id, page.period), AT_REST)
             for sums in (energy, total, by_node[node.id].energy):
                 sums.add_forecast(*expected)
-        periods.append(PeriodFigures(page, energy, trades.get(page.period, 0)))
+        periods.append(PeriodFigures(page, energy))
     return Figures(periods, list(by_node.values()), total, grid_uyuan, grid_alone_uyuan)

@@ -1,4 +1,4 @@
-"""What the market's transactions cost, by step of a trade's life."""
+"""What the market's transactions cost, by step of an order's life."""
 
 from __future__ import annotations
 
@@ -17,13 +17,20 @@ from market.deployment import Market
 BATCH = 100
 """Calls of one JSON-RPC batch."""
 
-_ORACLE_TOPICS = ("votes on prices", "votes on readings")
+_ORACLE_TOPICS = (
+    "votes on prices",
+    "votes on readings",
+    "votes on headroom",
+    "votes on clearings",
+)
 _STEPS = {
-    "agreeBatch": "agreements, two signatures each",
-    "declareBatch": "declarations of reserve",
     "proposePrices": "price proposals",
     "fixPrices": "prices written down",
+    "placeBatch": "orders, one signature each",
+    "proposeHeadroom": "headroom proposals",
+    "fixHeadroom": "headroom written down",
     "clear": "clearing",
+    "object": "objections to clearings",
     "proposeReport": "reports of readings",
     "settle": "settlement",
 }
@@ -53,7 +60,7 @@ def costs(market: Market, url: str, first_block: int) -> list[Cost]:
         first_block: Block to begin at.
 
     Returns:
-        One entry per step, in the order of a trade's life, then what belongs to none.
+        One entry per step, in the order of an order's life, then what belongs to none.
     """
     found = {step: Cost(step) for step in _order()}
     last = market.chain.block_number()
@@ -81,15 +88,14 @@ def costs(market: Market, url: str, first_block: int) -> list[Cost]:
 
 
 def _order() -> list[str]:
-    prices = [_STEPS["proposePrices"], _ORACLE_TOPICS[0], _STEPS["fixPrices"]]
-    orders = [_STEPS["agreeBatch"], _STEPS["declareBatch"]]
+    steps, topics = _STEPS, _ORACLE_TOPICS
     return [
-        *prices,
-        *orders,
-        _STEPS["clear"],
-        _STEPS["proposeReport"],
-        _ORACLE_TOPICS[1],
-        _STEPS["settle"],
+        *(steps["proposePrices"], topics[0], steps["fixPrices"]),
+        steps["placeBatch"],
+        *(steps["proposeHeadroom"], topics[2], steps["fixHeadroom"]),
+        *(steps["clear"], topics[3], steps["object"]),
+        *(steps["proposeReport"], topics[1]),
+        steps["settle"],
     ]
 
 

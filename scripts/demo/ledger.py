@@ -1,4 +1,4 @@
-"""Reads every settled period back from the chain and recomputes it with the reference model."""
+"""Reads every settled period back from the chain, clears and settles it again off chain."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from market.prices import PeriodPrices
 from market.settlement import Settlement, delta, settle
 from market.types import GRID_COMPANY, MeterReading, Position
 from scripts.demo.errors import DemoError
+from scripts.demo.trading import Trading, read_trading
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +22,7 @@ class Page:
         period: The period.
         prices: Its prices.
         positions: Its positions.
+        trading: Its book cleared again; None if nobody ordered, or no clearing stood in time.
         readings: The report it was settled on.
         nets_uyuan: What the vault moved, by node.
         settlement: What the model computes.
@@ -30,14 +32,15 @@ class Page:
     period: int
     prices: PeriodPrices
     positions: Sequence[Position]
+    trading: Trading | None
     readings: Sequence[MeterReading]
     nets_uyuan: Mapping[int, int]
     settlement: Settlement
     differences: Sequence[str]
 
     @property
-    def agreed_wh(self) -> int:
-        """Energy of all agreements."""
+    def planned_wh(self) -> int:
+        """Energy that was sold ahead."""
         return sum(p.sold_wh for p in self.positions)
 
 
@@ -105,19 +108,26 @@ class Ledger:
                 "the logs of the oracle processes say what happened"
             )
         positions = self._history.positions(period)
+        void = self._history.void(period)
+        trading = None if void else read_trading(market, self._history, period)
         readings = self._history.readings(period, version)
         prices = self._history.prices(period)
-        model = settle(positions, readings, prices)
+        model = settle(positions, readings, prices, void=void)
         on_chain = self._history.moved(period)
         lines = settled[0]["args"]["lines"]
         return Page(
             period=period,
             prices=prices,
             positions=positions,
+            trading=trading,
             readings=readings,
             nets_uyuan={m.node: m.net_uyuan for m in on_chain},
             settlement=model,
-            differences=[*_compare_moves(on_chain, model), *_compare_lines(dict(lines), model)],
+            differences=[
+                *(trading.compare(positions) if trading else []),
+                *_compare_moves(on_chain, model),
+                *_compare_lines(dict(lines), model),
+            ],
         )
 
 

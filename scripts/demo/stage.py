@@ -10,6 +10,7 @@ from web3.contract.contract import ContractFunction
 from web3.types import RPCEndpoint
 
 from market.chain import POLL_S, TX_GAS_LIMIT, Chain
+from market.clearing import Rule
 from market.deployment import Market, Terms, deploy
 from market.devnet import rpc
 from market.prices import Benchmark
@@ -17,11 +18,10 @@ from market.schedule import Schedule
 from scripts.demo.errors import DemoError
 from scripts.demo.people import People
 from scripts.demo.terms import (
-    DAY_BENCHMARK,
     GRID_DEPOSIT_UYUAN,
     LIMITS,
-    MEMBER_DEPOSIT_UYUAN,
     STORY_BENCHMARK,
+    deposit_uyuan,
 )
 from scripts.demo.village import ROLE_BITS, Node
 
@@ -46,13 +46,23 @@ class Stage:
         self._grid_nonce = market.chain.nonce(people.grid.address)
 
     @classmethod
-    def build(cls, url: str, people: People, schedule: Schedule, path: Path) -> Stage:
+    def build(
+        cls,
+        url: str,
+        people: People,
+        schedule: Schedule,
+        rule: Rule,
+        table: bytes,
+        path: Path,
+    ) -> Stage:
         """Deploy the market.
 
         Args:
             url: The devnet's endpoint.
             people: Who acts.
             schedule: The market's calendar.
+            rule: How it matches.
+            table: Its feeder, see `market.lines`.
             path: The deployment file to write.
         """
         terms = Terms(
@@ -61,6 +71,8 @@ class Stage:
             schedule=schedule,
             limits=LIMITS,
             benchmark=STORY_BENCHMARK,
+            grid=table.hex(),
+            rule=rule,
         )
         chain = Chain(url)
         # web3 asks for the chain's id before every call; this chain lives no longer than the demo.
@@ -79,7 +91,7 @@ class Stage:
             (
                 self.people.owner(node.id).address,
                 meter_key(node.name),
-                node.meter.bus,
+                node.bus,
                 ROLE_BITS[node.meter.role],
                 *node.capacities_wh,
             )
@@ -87,7 +99,7 @@ class Stage:
         ]
         self._as_grid(self.market.registry.functions.admit(admissions))
 
-    def publish_benchmark(self, from_period: int, benchmark: Benchmark = DAY_BENCHMARK) -> None:
+    def publish_benchmark(self, from_period: int, benchmark: Benchmark) -> None:
         """Have the grid company publish its prices for all periods from one on."""
         b = benchmark
         prices = (
@@ -105,12 +117,13 @@ class Stage:
     def fund(self, nodes: Sequence[Node]) -> None:
         """Issue tokens against what everybody paid in, and deposit them."""
         token, vault = self.market.token.functions, self.market.vault
-        total = GRID_DEPOSIT_UYUAN + len(nodes) * MEMBER_DEPOSIT_UYUAN
+        deposits = {node.id: deposit_uyuan(node.capacities_wh) for node in nodes}
+        total = GRID_DEPOSIT_UYUAN + sum(deposits.values())
         self._as_grid(token.recharge(self.people.grid.address, total, "demo"))
         self._as_grid(token.approve(vault.address, total))
         self._as_grid(vault.functions.deposit(0, GRID_DEPOSIT_UYUAN))
-        for node in nodes:
-            self._as_grid(vault.functions.deposit(node.id, MEMBER_DEPOSIT_UYUAN))
+        for node_id, amount in deposits.items():
+            self._as_grid(vault.functions.deposit(node_id, amount))
 
     def worth(self, node: int) -> int:
         """Return free plus locked plus claims less debt of a node, micro-yuan."""

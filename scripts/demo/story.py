@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from market.messages import Declaration
+from market.messages import Agreement, Declaration
 from market.types import Options
-from oracle.meters.roster import Meter, Role
 from scripts.demo.ledger import Page
-from scripts.demo.orders import OrderDesk
-from scripts.demo.pairing import Pair
+from scripts.demo.orders import AgreementDesk
 from scripts.demo.terms import STORY_BENCHMARK, STORY_PERIODS
-from scripts.demo.village import Node, Readings
+from scripts.demo.village import Node, Readings, Village
 
 AGREED_WH = 10_000
 CAPACITY_W = 80_000
 
-A = Node(1, Meter("A", "seller of the story", 0, Role.PROSUMER, CAPACITY_W, CAPACITY_W))
-B = Node(2, Meter("B", "buyer of the story", 0, Role.PROSUMER, CAPACITY_W, CAPACITY_W))
-C = Node(3, Meter("C", "reserve of the story", 0, Role.PROSUMER, CAPACITY_W, CAPACITY_W))
-NODES = [A, B, C]
+NAMES = ("A", "B", "C")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,24 +62,38 @@ class Outcome:
         return self.paid_uyuan == self.case.expected_uyuan
 
 
+def cast(village: Village, first_node: int) -> list[Node]:
+    """Return A, B and C; they are at the feed, so no line comes between them."""
+    return [
+        village.at_the_feed(first_node + i, name, "of the story", CAPACITY_W, CAPACITY_W)
+        for i, name in enumerate(NAMES)
+    ]
+
+
 def readings() -> Readings:
     """Return what the meters of A, B and C measure."""
     measured: Readings = {}
     for period, case in zip(STORY_PERIODS, CASES, strict=True):
-        measured[A.name, period] = (0, case.delivered_wh)
-        measured[B.name, period] = (case.taken_wh, 0)
-        measured[C.name, period] = (0, case.reserve_wh)
+        measured["A", period] = (0, case.delivered_wh)
+        measured["B", period] = (case.taken_wh, 0)
+        measured["C", period] = (0, case.reserve_wh)
     return measured
 
 
-def place(desk: OrderDesk) -> None:
+def place(desk: AgreementDesk, nodes: Sequence[Node]) -> None:
     """Place the agreement of A and B, and C's declaration, in each of the three periods."""
     price = STORY_BENCHMARK.planned_uyuan_per_kwh
-    pair = Pair(A.id, B.id, AGREED_WH)
-    desk.place([desk.agreement(p, pair, price, Options.OFFER, Options.TAKE) for p in STORY_PERIODS])
-    desk.declare([Declaration(p, C.id, Options.RESERVE) for p in STORY_PERIODS])
+    seller, buyer, reserve = (node.id for node in nodes)
+    options = (Options.OFFER, Options.TAKE)
+    desk.place(
+        [
+            Agreement(period, seller, buyer, AGREED_WH, price, nonce, nonce, *options)
+            for nonce, period in enumerate(STORY_PERIODS)
+        ]
+    )
+    desk.declare([Declaration(period, reserve, Options.RESERVE) for period in STORY_PERIODS])
 
 
-def outcome(case: Case, page: Page) -> Outcome:
+def outcome(case: Case, page: Page, nodes: Sequence[Node]) -> Outcome:
     """Compare a case with its settled period."""
-    return Outcome(case, tuple(page.nets_uyuan.get(node.id, 0) for node in NODES))
+    return Outcome(case, tuple(page.nets_uyuan.get(node.id, 0) for node in nodes))

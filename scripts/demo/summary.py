@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from rich import box
@@ -15,8 +15,9 @@ from rich.text import Text
 
 from scripts.demo.figures import Figures, NodeFigures
 from scripts.demo.gas import Cost
-from scripts.demo.story import NODES, Outcome
+from scripts.demo.story import NAMES, Outcome
 from scripts.demo.terms import YUAN
+from scripts.simulate.play import Outcome as Rehearsed
 
 WIDTH = 104
 """Columns of the summary, wherever it is shown."""
@@ -41,16 +42,16 @@ def story_table(outcomes: Iterable[Outcome]) -> Table:
     table.add_column("settled on chain", justify="right")
     table.add_column("")
     for outcome in outcomes:
-        rows = zip(NODES, outcome.case.expected_uyuan, outcome.paid_uyuan, strict=True)
-        for i, (node, expected, paid) in enumerate(rows):
+        rows = zip(NAMES, outcome.case.expected_uyuan, outcome.paid_uyuan, strict=True)
+        for i, (name, expected, paid) in enumerate(rows):
             mark = Text("\u2713", "bold green") if paid == expected else Text("\u2717", "bold red")
             table.add_row(
                 outcome.case.title if i == 0 else "",
-                node.name,
+                name,
                 yuan(expected, 6),
                 yuan(paid, 6),
                 mark,
-                end_section=i == len(NODES) - 1,
+                end_section=i == len(NAMES) - 1,
             )
     return table
 
@@ -64,7 +65,7 @@ def energy_table(day: Figures) -> Table:
     table.add_row("expected", kwh(t.forecast_export_wh), kwh(t.forecast_import_wh))
     table.add_row("metered", kwh(t.export_wh), kwh(t.import_wh), end_section=True)
     table.add_row(
-        f"agreed in {day.trades:,} trades", kwh(t.agreed_sold_wh), kwh(t.agreed_bought_wh)
+        f"traded on {day.orders:,} orders", kwh(t.traded_sold_wh), kwh(t.traded_bought_wh)
     )
     for label, energy_wh in (
         ("compensated by reserves", t.compensated_wh),
@@ -76,21 +77,21 @@ def energy_table(day: Figures) -> Table:
     return table
 
 
-def gas_table(costs: Sequence[Cost], trades: int) -> Table:
-    """Show what a trade costs, by step."""
+def gas_table(costs: Sequence[Cost], pairs: int) -> Table:
+    """Show what a pair of orders costs, by step: a bid and an ask make a trade."""
     table = _table("Gas, everything included")
-    for column in ("step", "tx", "Mgas", "per trade"):
+    for column in ("step", "tx", "Mgas", "per order pair"):
         table.add_column(column, justify="left" if column == "step" else "right")
     for cost in costs:
-        per_trade = f"{cost.gas // trades:,}" if trades else "\u00b7"
-        table.add_row(cost.step, f"{cost.transactions:,}", f"{cost.gas / 1e6:,.1f}", per_trade)
+        per_pair = f"{cost.gas // pairs:,}" if pairs else "\u00b7"
+        table.add_row(cost.step, f"{cost.transactions:,}", f"{cost.gas / 1e6:,.1f}", per_pair)
     whole = sum(cost.gas for cost in costs)
     table.add_section()
     table.add_row(
         "together",
         f"{sum(cost.transactions for cost in costs):,}",
         f"{whole / 1e6:,.1f}",
-        f"{whole // trades:,}" if trades else "\u00b7",
+        f"{whole // pairs:,}" if pairs else "\u00b7",
         style="bold",
     )
     return table
@@ -99,10 +100,10 @@ def gas_table(costs: Sequence[Cost], trades: int) -> Table:
 def node_table(day: Figures) -> Table:
     """Show every node's day: energy, money, and what the market was worth to it."""
     table = _table("Money, yuan: with the market, alone with the grid company, saving")
-    for column in ("node", "drawn", "fed in", "agreed", "inside", "grid", "net", "alone", "saving"):
+    for column in ("node", "drawn", "fed in", "traded", "inside", "grid", "net", "alone", "saving"):
         table.add_column(column, justify="left" if column == "node" else "right", no_wrap=True)
     table.caption = (
-        "Energy in kWh. agreed: sold or bought ahead; inside: compensated, sold or balanced among "
+        "Energy in kWh. traded: sold or bought ahead; inside: compensated, sold or balanced among "
         "neighbours; a node counts both directions, the sum each kWh once.\n"
     )
     table.caption_justify = "left"
@@ -116,7 +117,7 @@ def node_table(day: Figures) -> Table:
         "all members",
         kwh(t.import_wh),
         kwh(t.export_wh),
-        kwh(t.agreed_sold_wh),
+        kwh(t.traded_sold_wh),
         kwh(t.compensated_wh + t.surplus_sold_wh + t.balanced_wh),
         kwh(t.grid_bought_wh + t.grid_sold_wh),
         yuan(members),
@@ -133,6 +134,48 @@ def node_table(day: Figures) -> Table:
     return table
 
 
+def in_words(
+    day: Figures, rehearsed: Sequence[Rehearsed], line_name: Callable[[int], str]
+) -> RenderableType:
+    """Say in plain words what the day came to."""
+    sentences = [
+        f"Neighbours traded {day.volume_wh / 1000:,.0f} kWh ahead"
+        + (
+            f", at {day.paid_nyuan / day.volume_wh / YUAN:.4f} yuan/kWh on average."
+            if day.volume_wh
+            else "."
+        )
+    ]
+    full = sum(bool(t.binding) for t in day.tradings)
+    if full:
+        lines = " and ".join(f"{line_name(line)} in {n}" for line, n in day.binding.most_common())
+        sentences.append(
+            f"In {full} of {len(day.periods)} quarter hours a line was full: {lines}. Where prices "
+            f"differ on its two sides, the difference is the rent of the line, "
+            f"{day.rent_nyuan / 1000 / YUAN:,.2f} yuan over the day; the grid company gets it."
+        )
+    else:
+        sentences.append("No line was full, so a kWh cost the same everywhere in the village.")
+    if day.opposed:
+        times = "once" if day.opposed == 1 else f"{day.opposed} times"
+        sentences.append(
+            f"The oracle processes opposed a clearing {times}: by their AC power flow a line "
+            "would have carried too much, so its limit fell and the book was cleared again."
+        )
+    wires_nyuan = sum(o.best.cost_nyuan - o.unwired.cost_nyuan for o in rehearsed)
+    sentences.append(
+        f"What the wires cost: with limits, serving everybody costs {wires_nyuan / 1000 / YUAN:.2f}"
+        " yuan more than without any, both dispatched as cheaply as can be (Peng Eq. 8)."
+    )
+    gain = sum(n.saving_uyuan for n in day.nodes)
+    better = "better" if gain >= 0 else "worse"
+    sentences.append(
+        f"Together the members are {abs(gain) / YUAN:,.2f} yuan {better} off than with the grid "
+        "company alone."
+    )
+    return Padding(Text(" ".join(sentences)), (0, 0, 1, 0))
+
+
 def closing(
     recomputed: int, periods: int, accounts: int, times: Mapping[str, float], elapsed_s: float
 ) -> RenderableType:
@@ -143,12 +186,12 @@ def closing(
         (f"{recomputed} of {periods} periods recomputed, bit for bit", "bold"),
     )
     how = Text(
-        "Positions, readings and prices were read back from the chain and settled again by the "
-        "reference model; "
+        "Books, prices, lines and readings were read back from the chain, cleared again by the "
+        "engine and settled again by the reference model; "
     )
     if equal:
         how.append(
-            "every transfer and every named line is the same, and so are all "
+            "every position, transfer and named line is the same, and so are all "
             f"{accounts} balances in the vault."
         )
     else:
@@ -190,7 +233,7 @@ def _node_row(node: NodeFigures) -> list[RenderableType]:
         node.node.name,
         kwh(e.import_wh),
         kwh(e.export_wh),
-        kwh(e.agreed_sold_wh + e.agreed_bought_wh),
+        kwh(e.traded_sold_wh + e.traded_bought_wh),
         kwh(e.compensated_wh + e.surplus_sold_wh + e.balanced_wh),
         kwh(e.grid_bought_wh + e.grid_sold_wh),
         yuan(node.net_uyuan),

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from market.prices import ORDERED_FIELDS
 from scripts.demo.figures import Energy, Figures
+from scripts.demo.trading import Trading
 
 ENERGY_COLUMNS = tuple(asdict(Energy()))
 
@@ -17,7 +18,12 @@ PERIOD_COLUMNS = (
     "local_time",
     *ORDERED_FIELDS,
     "fee_uyuan_per_kwh",
-    "agreements",
+    "orders",
+    "traded_wh",
+    "prices_uyuan_per_kwh",
+    "rent_nyuan",
+    "binding_lines",
+    "clearings_opposed",
     *ENERGY_COLUMNS,
     "members_net_uyuan",
     "grid_company_net_uyuan",
@@ -34,12 +40,15 @@ NODE_COLUMNS = (
 )
 
 
-def write_periods(day: Figures, local_time: Callable[[int], str], path: Path) -> None:
-    """Write one row per period: prices, agreements, energies and money.
+def write_periods(
+    day: Figures, local_time: Callable[[int], str], line_name: Callable[[int], str], path: Path
+) -> None:
+    """Write one row per period: prices, trades, energies and money.
 
     Args:
         day: The day.
         local_time: Writes the start of a period.
+        line_name: Names a line by the bus below it.
         path: The file.
     """
     _write(
@@ -51,7 +60,7 @@ def write_periods(day: Figures, local_time: Callable[[int], str], path: Path) ->
                 local_time(f.page.period),
                 *(getattr(f.page.prices, name) for name in ORDERED_FIELDS),
                 f.page.prices.fee_uyuan_per_kwh,
-                f.trades,
+                *_trading(f.trading, line_name),
                 *asdict(f.energy).values(),
                 sum(f.page.nets_uyuan.values()),
                 f.page.settlement.grid_company.net_uyuan,
@@ -59,6 +68,19 @@ def write_periods(day: Figures, local_time: Callable[[int], str], path: Path) ->
             for f in day.periods
         ),
     )
+
+
+def _trading(trading: Trading | None, line_name: Callable[[int], str]) -> list[object]:
+    if trading is None:
+        return [0, 0, "", 0, "", 0]
+    return [
+        trading.orders,
+        trading.totals.volume_wh,
+        " ".join(map(str, sorted(set(trading.prices_uyuan_per_kwh)))),
+        trading.totals.rent_nyuan,
+        "; ".join(map(line_name, trading.binding)),
+        trading.opposed,
+    ]
 
 
 def write_nodes(day: Figures, path: Path) -> None:

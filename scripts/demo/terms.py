@@ -1,4 +1,4 @@
-"""The terms of the demo's market: its calendar, its prices, and what everybody deposits."""
+"""The terms of the demo's market: its calendar, its bounds, and what everybody deposits."""
 
 from __future__ import annotations
 
@@ -22,15 +22,16 @@ FIRST_MIDNIGHT = datetime(2016, 7, 18, tzinfo=ZONE)
 STORY_PERIODS = (1, 2, 3)
 """As planned, short and over; period 0 is running when the market opens and has no book."""
 
-DAY_AFTER_STORY = 4
-"""The day's first period."""
+FIRST = 7
+"""The day's first period. Once the story is told, the gate of the last period before it closes, and
+a whole day can be ordered ahead."""
 
-DAY_ALONE = 1
-"""The day's first period without the story."""
+PRICE_LEAD_S = 7 * PERIOD_S
+"""The day's first period can still be voted on when the story's are past their price deadline, so
+that their benchmark stands."""
 
-ORDERS_LEAD_S = 75 * 60
-"""Prices are voted and orders placed this long before midnight. The day's first period can still be
-voted on; the story's periods are past their price deadline, so that their benchmark stands."""
+PRICES_BEFORE = 8
+"""Periods between the vote on the day's prices and the day."""
 
 PRICE_HORIZON_S = 30 * 3600
 """Prices open so early that one vote can fix a whole day, before the first of them is due."""
@@ -50,20 +51,15 @@ STORY_BENCHMARK = Benchmark(
 )
 """Peng's Table V with a grid company around it; the paper knows no fee."""
 
-DAY_BENCHMARK = Benchmark(
-    feed_in_uyuan_per_kwh=150_000,
-    selling_uyuan_per_kwh=329_700,
-    planned_uyuan_per_kwh=437_900,
-    compensation_uyuan_per_kwh=535_900,
-    retail_uyuan_per_kwh=1_100_000,
-    fee_uyuan_per_kwh=20_000,
-)
-"""Retail above the tariff's highest hour, so that the clamp leaves the day's curves alone."""
+GRID_DEPOSIT_UYUAN = 100_000 * YUAN
 
-MEMBER_DEPOSIT_UYUAN = 1_000 * YUAN
-"""More than the whole village can lock in a day."""
+LEAST_DEPOSIT_UYUAN = 100 * YUAN
 
-GRID_DEPOSIT_UYUAN = 10_000 * YUAN
+
+def deposit_uyuan(capacities_wh: tuple[int, int]) -> int:
+    """Return what a node deposits: what it can lock if it orders a whole day at capacity."""
+    most = LIMITS.price_cap_uyuan_per_kwh + LIMITS.fee_cap_uyuan_per_kwh
+    return LEAST_DEPOSIT_UYUAN + PERIODS_PER_DAY * sum(capacities_wh) * most // 1000
 
 
 def midnight_s(day: int) -> int:
@@ -82,7 +78,7 @@ def schedule_of(day: int, first_period: int) -> Schedule:
         epoch_s=midnight_s(day) - first_period * PERIOD_S,
         length_s=PERIOD_S,
         price_horizon_s=PRICE_HORIZON_S,
-        price_lead_s=3_600,
+        price_lead_s=PRICE_LEAD_S,
         gate_lead_s=PERIOD_S,
         round_length_s=60,
         settle_deadline_s=3_600,

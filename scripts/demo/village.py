@@ -1,22 +1,27 @@
-"""The village: SimBench's meters as nodes, what they expect and what they will measure."""
+"""The scenario's village as nodes of a market on a chain: meters, places on the feeder, files."""
 
 from __future__ import annotations
 
 import csv
-import gzip
-from dataclasses import dataclass, field
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from market.forecast import persistence_wh
-from market.tariff import Weather, paper
-from oracle.meters.roster import COLUMNS, Meter, Role, capacity_wh_per_period, load_roster
-from scripts.demo.errors import DemoError
-from scripts.demo.terms import PERIOD_S, PERIODS_PER_DAY
-
-DATA = Path(__file__).resolve().parents[2] / "data" / "simbench-rural1"
+from market.grid import Grid, Line, Transformer
+from market.lines import table_of
+from oracle.meters.roster import COLUMNS, Meter, Role, capacity_wh_per_period
+from scripts.demo.terms import PERIOD_S
+from scripts.simulate.scenario import Scenario, WiresConfig
+from scripts.simulate.world import World
 
 ROLE_BITS = {Role.GENERATOR: 1, Role.CONSUMER: 2, Role.PROSUMER: 3, Role.STORAGE: 4}
 """Roles as the registry writes them."""
+
+TRADER = "trader"
+"""Meter of the member above the transformer."""
+
+RATING_PERCENT = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,11 +30,13 @@ class Node:
 
     Attributes:
         id: Node id, from 1.
-        meter: The meter and what stands behind it.
+        meter: The meter and what stands behind it, at its bus of the grid file.
+        bus: Its bus as the contracts number it: position in `Tree.buses`.
     """
 
     id: int
     meter: Meter
+    bus: int
 
     @property
     def name(self) -> str:
@@ -45,84 +52,68 @@ class Node:
         )
 
 
-@dataclass(slots=True)
-class Profile:
-    """Energy of one meter by row, in Wh."""
-
-    import_wh: dict[int, int] = field(default_factory=dict)
-    export_wh: dict[int, int] = field(default_factory=dict)
-
-
 class Village:
-    """Two weeks of a village's meters.
+    """Who trades in a scenario, and on which wires.
+
+    On a chain no line may carry more than its rating, so shares above 100 percent count as 100.
 
     Attributes:
-        nodes: Its nodes, in the order of the roster.
-        days: Number of days in the profiles.
+        world: The scenario made concrete.
+        grid: Its feeder, ratings lowered as the scenario says.
+        nodes: Its members by id, from 1, the trader last.
     """
 
-    def __init__(self, first_node: int, folder: Path = DATA) -> None:
-        """Read the extract.
-
-        Args:
-            first_node: Id of the first node.
-            folder: Where the extract lies.
+    def __init__(self, scenario: Scenario) -> None:
+        """Read the scenario's grid, meters and profiles.
 
         Raises:
-            SourceError: If the roster cannot be used.
-            DemoError: If the profiles cannot be read.
+            ScenarioError: If a key does not fit the grid.
+            SourceError: If a roster or profile cannot be read.
+            GridError: If the grid cannot.
         """
-        roster = load_roster(folder / "meters.csv", PERIOD_S)
-        self.nodes = [Node(first_node + i, meter) for i, meter in enumerate(roster.values())]
-        self._profiles = {name: Profile() for name in roster}
-        path = folder / "profiles.csv.gz"
-        try:
-            with gzip.open(path, "rt", encoding="utf-8", newline="") as file:
-                for line in csv.DictReader(file):
-                    profile, row = self._profiles[line["meter"]], int(line["row"])
-                    profile.import_wh[row] = int(line["import_wh"])
-                    profile.export_wh[row] = int(line["export_wh"])
-        except (OSError, EOFError, KeyError, ValueError) as exc:
-            raise DemoError(
-                f"{path} cannot be used ({exc!r}); restore it with `git checkout -- {path}`"
-            ) from exc
-        self.days = min(len(p.import_wh) for p in self._profiles.values()) // PERIODS_PER_DAY
+        wires = _within_rating(scenario.wires)
+        self.world = World(scenario.model_copy(update={"wires": wires}))
+        self.grid = _rated(self.world.grid, wires)
+        self.nodes = [
+            Node(m.node, _with_capacities(m.meter, *m.capacities_wh), m.bus)
+            for m in self.world.members
+        ]
+        trader = scenario.trader
+        if trader is not None:
+            self.nodes.append(
+                self.at_the_feed(
+                    self.world.trader,
+                    TRADER,
+                    "beyond the transformer",
+                    trader.buys_w,
+                    trader.sells_w,
+                    Role.STORAGE,
+                )
+            )
 
-    def actual_wh(self, node: Node, row: int) -> tuple[int, int]:
-        """Return what a node draws and feeds in, Wh."""
-        profile = self._profiles[node.name]
-        return profile.import_wh[row], profile.export_wh[row]
+    @property
+    def table(self) -> bytes:
+        """The table its market is deployed with, see `market.lines`."""
+        return table_of(self.grid.tree, PERIOD_S)
 
-    def forecast_wh(self, node: Node, row: int) -> tuple[int, int]:
-        """Return what a node expects to draw and to feed in: yesterday's same quarter hour.
+    def at_the_feed(
+        self,
+        node: int,
+        name: str,
+        what: str,
+        import_w: int,
+        export_w: int,
+        role: Role = Role.PROSUMER,
+    ) -> Node:
+        """Return a node above all lines."""
+        return Node(node, Meter(name, what, self.grid.feed.bus, role, import_w, export_w), 0)
 
-        Raises:
-            MissingHistoryError: On the first day.
-        """
-        profile = self._profiles[node.name]
-        return (
-            persistence_wh(profile.import_wh, row, PERIOD_S),
-            persistence_wh(profile.export_wh, row, PERIOD_S),
-        )
-
-    def weather(self, day: int) -> Weather:
-        """Return the weather expected for a day: that of the day before, judged by its PV.
-
-        The sunniest day of the profiles stands for the paper's sunny clearness; the nearest of the
-        three clearness indices names the day.
-        """
-        clearness = {kind: profile.clearness_fraction for kind, profile in paper().weather.items()}
-        pv_wh = [self._pv_wh(d) for d in range(self.days)]
-        expected = clearness[Weather.SUNNY] * pv_wh[day - 1] / max(pv_wh)
-        return min(Weather, key=lambda kind: abs(clearness[kind] - expected))
-
-    def _pv_wh(self, day: int) -> int:
-        rows = range(day * PERIODS_PER_DAY, (day + 1) * PERIODS_PER_DAY)
-        plants = [n.name for n in self.nodes if n.meter.role is Role.GENERATOR]
-        return sum(self._profiles[name].export_wh[row] for name in plants for row in rows)
+    def line_name(self, line: int) -> str:
+        """Return the name of a line that is numbered by the bus below it."""
+        return self.grid.tree.branches[line - 1].name
 
 
-def write_roster(nodes: list[Node], path: Path) -> None:
+def write_roster(nodes: Iterable[Node], path: Path) -> None:
     """Write the roster that the oracle processes read."""
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
@@ -134,18 +125,69 @@ def write_roster(nodes: list[Node], path: Path) -> None:
             )
 
 
-Readings = dict[tuple[str, int], tuple[int, int]]
-"""Import and export in Wh by meter and period."""
+Readings = dict[tuple[str, int], tuple[int, int] | None]
+"""Import and export in Wh by meter and period; None for a silent meter."""
+
+AT_REST = (0, 0)
 
 
-def write_profiles(nodes: list[Node], readings: Readings, periods: range, path: Path) -> None:
+def write_profiles(
+    nodes: Iterable[Node], readings: Readings, periods: Iterable[int], path: Path
+) -> None:
     """Write the profiles that the oracle processes read as meters; row = period.
 
     A meter with nothing to tell in a period rests: it reads zero.
     """
+    names = [node.name for node in nodes]
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["meter", "row", "import_wh", "export_wh"])
         for period in periods:
-            for node in nodes:
-                writer.writerow([node.name, period, *readings.get((node.name, period), (0, 0))])
+            for name in names:
+                if (read := readings.get((name, period), AT_REST)) is not None:
+                    writer.writerow([name, period, *read])
+
+
+def _with_capacities(meter: Meter, import_wh: int, export_wh: int) -> Meter:
+    """Return a meter whose capacity holds its battery too."""
+    import_w, export_w = (-(-wh * 3600 // PERIOD_S) for wh in (import_wh, export_wh))
+    return replace(meter, import_capacity_w=import_w, export_capacity_w=export_w)
+
+
+def _within_rating(wires: WiresConfig) -> WiresConfig:
+    return wires.model_copy(
+        update={
+            "transformer": min(wires.transformer, RATING_PERCENT),
+            "lines": min(wires.lines, RATING_PERCENT),
+            "line": {name: min(p, RATING_PERCENT) for name, p in wires.line.items()},
+        }
+    )
+
+
+def _rated(grid: Grid, wires: WiresConfig) -> Grid:
+    """Return a grid with lower ratings: the electrical model stays."""
+
+    def line(of: Line) -> Line:
+        percent = wires.line.get(of.name, wires.lines)
+        lowered = {"max_i_a": of.max_i_a * percent // 100, "limit_w": of.limit_w * percent // 100}
+        return of.model_copy(update={name: max(1, value) for name, value in lowered.items()})
+
+    def trafo(of: Transformer) -> Transformer:
+        share = max(1, wires.line.get(of.name, wires.transformer)) / 100
+        # Impedances are relative to the rating.
+        return of.model_copy(
+            update={
+                "limit_w": max(1, int(of.limit_w * share)),
+                "sn_mva": of.sn_mva * share,
+                "vk_percent": of.vk_percent * share,
+                "vkr_percent": of.vkr_percent * share,
+                "i0_percent": of.i0_percent / share,
+            }
+        )
+
+    lines = tuple(line(each) for each in grid.lines)
+    changed = grid.model_dump() | {
+        "lines": [each.model_dump() for each in lines],
+        "trafo": trafo(grid.trafo).model_dump(),
+    }
+    return Grid.model_validate_json(json.dumps(changed))

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from market.auction import trading_band
-from market.clearing import Band, Clearing, Orders
+from market.clearing import Band, Clearing, Feeder, Orders, PoolClearing
 from market.grid import IntArray
 from market.messages import Step
 from market.prices import PeriodPrices
@@ -115,3 +115,22 @@ def fills(clearing: Clearing, orders: Orders) -> dict[int, Fill]:
             fill.sold_wh += energy_wh
             fill.receive_nyuan += amount_nyuan
     return result
+
+
+def binding_lines(clearing: Clearing, feeder: Feeder) -> tuple[int, ...]:
+    """Return the lines that carry all they may while energy flows, by the bus below."""
+    flow = clearing.flow_wh
+    full = (flow == feeder.up_wh) | (flow == -feeder.down_wh)
+    return tuple(np.flatnonzero(full & (flow != 0)).tolist())
+
+
+def traded_prices(clearing: Clearing) -> list[int]:
+    """Return the prices (uyuan/kWh) of the zones in which something trades.
+
+    Under `pairwise`, which knows no zones, the lowest and the highest price of a pair.
+    """
+    if isinstance(clearing, PoolClearing):
+        return [z.price_uyuan_per_kwh for z in clearing.zones if z.bid_cut or z.ask_cut]
+    pairs = clearing.pairs
+    traded = pairs.price_uyuan_per_kwh[pairs.filled_wh > 0].tolist()
+    return [min(traded), max(traded)] if traded else []

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from market.clearing import PoolClearing, Rule
+from market.clearing import Rule
 from market.powerflow.result import FloatArray
+from scripts.simulate.book import traded_prices
 from scripts.simulate.play import Outcome
 from scripts.simulate.world import World
 
@@ -121,17 +122,7 @@ class Run:
 
         Under `pairwise`, which knows no zones, the lowest and the highest price of a pair.
         """
-        result = []
-        for o in self.outcomes:
-            if isinstance(o.clearing, PoolClearing):
-                zones = o.clearing.zones
-                prices = [z.price_uyuan_per_kwh for z in zones if z.bid_cut or z.ask_cut]
-            else:
-                pairs = o.clearing.pairs
-                traded = pairs.price_uyuan_per_kwh[pairs.filled_wh > 0].tolist()
-                prices = [min(traded), max(traded)] if traded else []
-            result.append(prices)
-        return result
+        return [traded_prices(o.clearing) for o in self.outcomes]
 
     def savings_yuan(self) -> dict[int, float]:
         """Return what the market was worth to each member: its net less that without neighbours."""

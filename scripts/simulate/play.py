@@ -24,9 +24,17 @@ from market.grid import IntArray
 from market.powerflow import Direction, Violation
 from market.prices import PeriodPrices
 from market.strategies import Battery
-from scripts.simulate.book import NOTHING, Fill, book, fills, otherwise_uyuan_per_kwh, wishes
+from scripts.simulate.book import (
+    NOTHING,
+    Fill,
+    binding_lines,
+    book,
+    fills,
+    otherwise_uyuan_per_kwh,
+    wishes,
+)
 from scripts.simulate.delivery import Move, moves, net_wh, physical, settled
-from scripts.simulate.world import World
+from scripts.simulate.world import Energies, World
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +70,7 @@ class Outcome:
         unwired: The cheapest dispatch without lines.
         derates: What the AC check tightened on the way, in order.
         unmended: What is still beyond its limit.
+        readings: Import and export that the members' meters told, Wh; silent ones are missing.
         metered_net_wh: What each member, and last the trader, fed in less what it drew, Wh.
         settlement: Its bills.
         alone_uyuan: Net of each member that is read, as if it traded with the grid company only.
@@ -78,6 +87,7 @@ class Outcome:
     unwired: Dispatch
     derates: tuple[Derate, ...]
     unmended: tuple[Violation, ...]
+    readings: Energies
     metered_net_wh: IntArray
     settlement: Settlement
     alone_uyuan: Mapping[int, int]
@@ -85,9 +95,7 @@ class Outcome:
     @property
     def binding(self) -> tuple[int, ...]:
         """Lines that carry all they may while energy flows, by the bus below."""
-        flow = self.clearing.flow_wh
-        full = (flow == self.feeder.up_wh) | (flow == -self.feeder.down_wh)
-        return tuple(np.flatnonzero(full & (flow != 0)).tolist())
+        return binding_lines(self.clearing, self.feeder)
 
 
 @dataclass(frozen=True)
@@ -154,9 +162,8 @@ class Play:
         beta = world.scenario.wires.line_uyuan_per_kwh
         read = world.actual(row)
         metered = physical(world, read, last.moves)
-        settlement, alone = settled(
-            world, row, {meter: metered[meter] for meter in read}, last.fills
-        )
+        readings = {meter: metered[meter] for meter in read}
+        settlement, alone = settled(world, row, readings, last.fills)
         for node, battery in self._batteries.items():
             move = last.moves[node]
             self._batteries[node] = battery.after(move.drawn_wh, move.given_wh)
@@ -172,6 +179,7 @@ class Play:
             unwired=dispatch(orders, at, gamma, _boundless(last.feeder), beta),
             derates=derates,
             unmended=last.found,
+            readings=readings,
             metered_net_wh=net_wh(world, metered, last.fills.get(world.trader, NOTHING)),
             settlement=settlement,
             alone_uyuan=alone,

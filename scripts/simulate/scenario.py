@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -287,8 +288,12 @@ class Scenario(_Table):
         return range(first, first + self.days * PERIODS_PER_DAY)
 
 
-def load_scenario(path: Path) -> Scenario:
+def load_scenario(path: Path, changes: Mapping[str, object] | None = None) -> Scenario:
     """Read a scenario.
+
+    Args:
+        path: The file.
+        changes: Top-level keys that replace the file's.
 
     Raises:
         ScenarioError: If it cannot be read, or a key is missing, unknown or has a bad value.
@@ -302,7 +307,7 @@ def load_scenario(path: Path) -> Scenario:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
         raise ScenarioError(f"{path} is not TOML: {exc}") from exc
     try:
-        return Scenario.model_validate(raw)
+        return Scenario.model_validate({**raw, **(changes or {})})
     except ValidationError as exc:
         raise ScenarioError(_explain(path, exc)) from exc
 

@@ -17,7 +17,6 @@ import pytest
 
 from market.devnet import ANVIL_VARIABLE
 from market.history import Moved
-from scripts.demo.pairing import Pair, pair
 from scripts.demo.story import CASES, Outcome
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -114,11 +113,12 @@ def test_tables__periods_and_nodes_add_up_to_the_same_day(out: Path) -> None:
     periods, nodes = rows(out / "periods.csv"), rows(out / "nodes.csv")
 
     assert len(periods) == PERIODS
-    assert len(nodes) == 41
-    for column in ("import_wh", "export_wh", "agreed_sold_wh", "grid_bought_wh"):
+    assert len(nodes) == 42
+    for column in ("import_wh", "export_wh", "traded_sold_wh", "grid_bought_wh"):
         assert total(periods, column) == total(nodes, column) > 0
     assert total(periods, "grid_sold_wh") == total(nodes, "grid_sold_wh")
-    assert total(periods, "agreed_sold_wh") == total(periods, "agreed_bought_wh")
+    traded = ("traded_wh", "traded_sold_wh", "traded_bought_wh")
+    assert len({total(periods, column) for column in traded}) == 1
     exchanged = total(periods, "grid_bought_wh") - total(periods, "grid_sold_wh")
     assert exchanged == total(periods, "import_wh") - total(periods, "export_wh")
     assert total(periods, "members_net_uyuan") == total(nodes, "net_uyuan")
@@ -142,18 +142,81 @@ def test_folder_of_an_earlier_run__starts_afresh(tmp_path: Path) -> None:
     (tmp_path / "committee" / "seat-0.sqlite").write_bytes(b"of a chain that is gone")
     (tmp_path / "deployment.json").write_text("{}")
 
-    done = demo("--periods", "1", "--no-story", "--day", "7", "--out", str(tmp_path))
+    done = demo("--periods", "1", "--no-story", "--day", "5", "--out", str(tmp_path))
 
     assert done.returncode == 0, done.stdout + done.stderr
     assert "The paper's story" not in done.stdout
     assert "1 of 1 periods recomputed, bit for bit" in done.stdout
 
 
-def test_day_without_a_yesterday__says_which_days_there_are(tmp_path: Path) -> None:
+@pytest.mark.parametrize("rule", ["planned", "pairwise"])
+def test_other_rule_and_tariff_prices__clears_votes_and_settles_by_them(
+    tmp_path: Path, rule: str
+) -> None:
+    done = demo(
+        *("--scenario", "data/scenarios/rural1-calm.toml", "--rule", rule),
+        *("--periods", "2", "--seed", "3", "--no-story", "--out", str(tmp_path)),
+    )
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "2 of 2 periods recomputed, bit for bit" in done.stdout
+    periods = rows(tmp_path / "periods.csv")
+    assert total(periods, "traded_wh") > 0
+    if rule == "planned":
+        for row in periods:
+            assert row["prices_uyuan_per_kwh"] == row["planned_uyuan_per_kwh"]
+
+
+CABLE = "LV1.101 Line 10"
+
+THIN_CABLE = f"""\
+grid = "rural1"
+first_day = 7
+
+[batteries]
+
+[wires.line]
+"{CABLE}" = 1
+"""
+
+
+def test_thin_cable__binds_on_chain_and_keeps_its_limit(tmp_path: Path) -> None:
+    scenario = tmp_path / "thin.toml"
+    scenario.write_text(THIN_CABLE, encoding="utf-8")
+
+    done = demo(
+        *("--scenario", str(scenario), "--periods", "3", "--no-story", "--out", str(tmp_path))
+    )
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "3 of 3 periods recomputed, bit for bit" in done.stdout
+    assert CABLE in " ".join(done.stdout.split())
+    assert any(CABLE in row["binding_lines"] for row in rows(tmp_path / "periods.csv"))
+
+
+def test_day_without_a_yesterday__says_so(tmp_path: Path) -> None:
     done = demo("--day", "0", "--out", str(tmp_path))
 
     assert done.returncode == 1
-    assert "give --day 1 to 13" in " ".join(done.stdout.split())
+    assert "has no yesterday" in " ".join(done.stdout.split())
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "hint"),
+    [
+        ("--rule", "auction", "'planned', 'uniform' or 'pairwise'"),
+        ("--day", "13", "fewer or earlier"),
+    ],
+)
+def test_option_that_does_not_fit__says_what_does(
+    tmp_path: Path, option: str, value: str, hint: str
+) -> None:
+    days = ("--days", "2") if option == "--day" else ()
+    done = demo(option, value, *days, "--out", str(tmp_path))
+
+    assert done.returncode == 1
+    assert hint in " ".join(done.stdout.split())
+    assert "Traceback" not in done.stdout + done.stderr
 
 
 def test_folder_that_cannot_be_written__says_so(tmp_path: Path) -> None:
@@ -196,12 +259,6 @@ def test_one_micro_yuan_less__is_not_as_expected() -> None:
 
     assert Outcome(case, (seller, buyer, reserve)).as_expected
     assert not Outcome(case, (seller, buyer, reserve - 1)).as_expected
-
-
-def test_pairs__serve_buyers_in_order_until_one_side_is_empty() -> None:
-    pairs = pair([(7, 0), (8, 500), (9, 300)], [(1, 200), (2, 400), (3, 0), (4, 900)])
-
-    assert pairs == [Pair(8, 1, 200), Pair(8, 2, 300), Pair(9, 2, 100), Pair(9, 4, 200)]
 
 
 @pytest.mark.parametrize("net_uyuan", [0, 1, -1, 4_379_000, -(2**67)])
