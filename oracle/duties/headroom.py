@@ -85,8 +85,9 @@ def _day(s: Situation) -> int:
 
 
 def _opens(s: Situation, period: int) -> int:
-    """Return when a period's headroom can be decided."""
-    return max(s.schedule.price_opens(period), s.schedule.close(period - _day(s)))
+    """Return when a period's headroom can be decided; the first day has no day before."""
+    opens, earlier = s.schedule.price_opens(period), period - _day(s)
+    return opens if earlier < 0 else max(opens, s.schedule.close(earlier))
 
 
 def _most_periods(wires: Wires) -> int:

@@ -127,6 +127,15 @@ def test_propose__members_only__proposes_nothing(desk: Desk) -> None:
     assert due(desk) == []
 
 
+@pytest.mark.parametrize("seat", range(len(SIGNERS)))
+def test_propose__first_day_of_a_market__expects_nothing_and_proposes_nothing(
+    desk: Desk, seat: int
+) -> None:
+    first = 1
+    now = (CLOCK.price_opens(first) + CLOCK.gate(first)) // 2
+    assert list(headroom.propose(replace(desk.at(now, seat), first_period=first))) == []
+
+
 def test_propose__too_early_or_not_in_turn__proposes_nothing(desk: Desk) -> None:
     desk.read(PERIOD, stranger=5_000)
     assert due(desk, MIDDLE - 1) == []
