@@ -139,7 +139,7 @@ def in_words(
 ) -> RenderableType:
     """Say in plain words what the day came to."""
     sentences = [
-        f"Neighbours traded {day.volume_wh / 1000:,.0f} kWh ahead"
+        f"The members traded {day.volume_wh / 1000:,.0f} kWh ahead"
         + (
             f", at {day.paid_nyuan / day.volume_wh / YUAN:.4f} yuan/kWh on average."
             if day.volume_wh
