@@ -168,22 +168,20 @@ def test_other_rule_and_tariff_prices__clears_votes_and_settles_by_them(
             assert row["prices_uyuan_per_kwh"] == row["planned_uyuan_per_kwh"] * traded
 
 
-CABLE = "LV1.101 Line 10"
-
-THIN_CABLE = f"""\
+THIN_CABLES = """\
 grid = "rural1"
 first_day = 7
 
 [batteries]
 
-[wires.line]
-"{CABLE}" = 1
+[wires]
+lines = 1
 """
 
 
-def test_thin_cable__binds_on_chain_and_keeps_its_limit(tmp_path: Path) -> None:
+def test_thin_cables__bind_on_chain_and_are_named(tmp_path: Path) -> None:
     scenario = tmp_path / "thin.toml"
-    scenario.write_text(THIN_CABLE, encoding="utf-8")
+    scenario.write_text(THIN_CABLES, encoding="utf-8")
 
     done = demo(
         *("--scenario", str(scenario), "--periods", "3", "--no-story", "--out", str(tmp_path))
@@ -191,8 +189,15 @@ def test_thin_cable__binds_on_chain_and_keeps_its_limit(tmp_path: Path) -> None:
 
     assert done.returncode == 0, done.stdout + done.stderr
     assert "3 of 3 periods recomputed, bit for bit" in done.stdout
-    assert CABLE in " ".join(done.stdout.split())
-    assert any(CABLE in row["binding_lines"] for row in rows(tmp_path / "periods.csv"))
+    bound = {
+        line
+        for row in rows(tmp_path / "periods.csv")
+        for line in row["binding_lines"].split("; ")
+        if line
+    }
+    assert bound
+    said = " ".join(done.stdout.split())
+    assert all(line in said for line in bound)
 
 
 def test_day_without_a_yesterday__says_so(tmp_path: Path) -> None:
