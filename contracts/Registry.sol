@@ -89,13 +89,15 @@ contract Registry is IRegistry, AccessControlDefaultAdminRules, Pausable {
     }
 
     /// @inheritdoc IRegistry
-    function infoOf(uint32[] calldata nodes) external view returns (uint256[] memory words) {
+    function infoOf(uint32[] calldata nodes) external view returns (uint256[] memory words, bool isPaused) {
+        isPaused = Pausable.paused();
         // The book asks for every order's node: the words are returned from where they are gathered.
         assembly ("memory-safe") {
             words := mload(0x40)
-            mstore(words, 0x20)
-            mstore(add(words, 0x20), nodes.length)
-            let end := add(words, 0x40)
+            mstore(words, 0x40)
+            mstore(add(words, 0x20), isPaused)
+            mstore(add(words, 0x40), nodes.length)
+            let end := add(words, 0x60)
             let from := nodes.offset
             mstore(0x20, _nodes.slot)
             for { let last := add(from, shl(5, nodes.length)) } lt(from, last) { from := add(from, 0x20) } {

@@ -121,23 +121,49 @@ contract Vault is IVault {
         if (period >= FundsFields.PERIODS || period < openPeriod || period - openPeriod >= FundsFields.SPAN) {
             revert OutsideWindow(period, openPeriod);
         }
-        outcomes = new bytes(locks.length / ENTRY);
-        for (uint256 i; i < outcomes.length; ++i) {
+        uint256 bit = 2 << (period - openPeriod);
+        uint256 from;
+        uint256 end;
+        uint256 to;
+        assembly ("memory-safe") {
+            let count := div(locks.length, ENTRY)
+            from := locks.offset
+            end := add(from, mul(count, ENTRY))
+            outcomes := mload(0x40)
+            mstore(outcomes, 0x20)
+            mstore(add(outcomes, 0x20), count)
+            to := add(outcomes, 0x40)
+        }
+        while (from < end) {
             uint256 entry;
             assembly ("memory-safe") {
-                entry := calldataload(add(locks.offset, mul(i, ENTRY)))
+                entry := calldataload(from)
+                from := add(from, ENTRY)
             }
-            Outcome outcome = _enter(period, openPeriod, uint32(entry >> 224), uint64(entry >> 160));
+            Cell storage cell = _cells[uint32(entry >> 224)];
+            Funds funds = cell.funds.entering(openPeriod, bit, uint64(entry >> 160));
+            if (Funds.unwrap(funds) != 0) {
+                cell.funds = funds;
+            } else {
+                Outcome outcome = _enter(period, openPeriod, cell, uint64(entry >> 160));
+                assembly ("memory-safe") {
+                    mstore8(to, outcome)
+                }
+            }
             assembly ("memory-safe") {
-                mstore8(add(add(outcomes, 0x20), i), outcome)
+                to := add(to, 1)
             }
+        }
+        // They are returned from where they were gathered; nothing was in the memory behind them, so they are padded.
+        assembly ("memory-safe") {
+            return(outcomes, and(add(sub(to, outcomes), 0x1f), not(0x1f)))
         }
     }
 
     /// @inheritdoc IVault
     function leave(uint32 period, uint32 openPeriod, uint32 node, uint64 amountUyuan) external {
         if (msg.sender != BOOK) revert NotBook(msg.sender);
-        (Funds funds, uint256 bit) = _slid(period, openPeriod, node);
+        (Funds funds, uint256 bit) = _slid(period, openPeriod, _cells[node].funds);
         if (!funds.isLive(bit)) revert NotLive(node, period);
         _cells[node].funds = funds.flipped(bit).withAmounts(
             funds.freeUyuan(), funds.lockedUyuan() - amountUyuan, funds.hasDebt()
@@ -197,23 +223,26 @@ contract Vault is IVault {
         return (_arose, _funded, _collected);
     }
 
-    /// @dev Brings one order in.
-    function _enter(uint32 period, uint32 openPeriod, uint32 node, uint256 amountUyuan) private returns (Outcome) {
-        (Funds funds, uint256 bit) = _slid(period, openPeriod, node);
+    /// @dev Brings one order in that `Funds.entering` did not, or says why not.
+    function _enter(uint256 period, uint256 openPeriod, Cell storage cell, uint256 amountUyuan) private returns (Outcome) {
+        (Funds funds, uint256 bit) = _slid(period, openPeriod, cell.funds);
         if (funds.hasDebt()) return Outcome.InDebt;
         if (funds.isLive(bit)) return Outcome.AlreadyLive;
         uint256 free = funds.freeUyuan();
         if (amountUyuan > free) return Outcome.InsufficientFree;
-        _cells[node].funds = funds.flipped(bit).withAmounts(free - amountUyuan, funds.lockedUyuan() + amountUyuan, false);
+        cell.funds = funds.flipped(bit).withAmounts(free - amountUyuan, funds.lockedUyuan() + amountUyuan, false);
         return Outcome.Entered;
     }
 
     /// @dev A node's word with its window where the first open period is, and the bit of a period in it.
-    function _slid(uint32 period, uint32 openPeriod, uint32 node) private view returns (Funds funds, uint256 bit) {
-        funds = _cells[node].funds.slidTo(openPeriod);
+    function _slid(uint256 period, uint256 openPeriod, Funds unslid) private pure returns (Funds funds, uint256 bit) {
+        funds = unslid.slidTo(openPeriod);
         uint256 base = funds.base();
-        if (period < base || period - base >= FundsFields.SPAN) revert OutsideWindow(period, uint32(base));
-        bit = funds.bitOf(period);
+        unchecked {
+            // A period before the base is far behind any window.
+            if (period - base >= FundsFields.SPAN) revert OutsideWindow(uint32(period), uint32(base)); // given with 32 bits
+            bit = 2 << (period - base);
+        }
     }
 
     /// @dev Moves the credits of a call, or its debits. Commonly a node has no debt, nothing held, and enough for what it pays,

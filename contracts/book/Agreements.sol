@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity ^0.8.28;
 
-import {ECDSA} from "@openzeppelin/contracts/utils/cryptography/ECDSA.sol";
 import {IAgreements} from "../interfaces/IAgreements.sol";
 import {IRegistry, BUS_AT, CONSUMER, GENERATOR, STORAGE} from "../interfaces/IRegistry.sol";
 import {OpenPosition, Positions} from "../libraries/Positions.sol";
+import {Signatures} from "../libraries/Signatures.sol";
 import {ALL_OPTIONS} from "../types/Options.sol";
 import {Agreement, Declaration, Prices, Schedule} from "../types/Types.sol";
 import {Desk} from "./Desk.sol";
@@ -104,7 +104,7 @@ abstract contract Agreements is IAgreements, Desk {
         for (uint256 i; i < nodes.length; ++i) {
             nodes[i] = bucket << 8 | uint8(positions[i * Positions.RECORD]);
         }
-        uint256[] memory infos = REGISTRY.infoOf(nodes);
+        (uint256[] memory infos,) = REGISTRY.infoOf(nodes);
         for (uint256 i; i < nodes.length; ++i) {
             buses = abi.encodePacked(buses, uint16(infos[i] >> BUS_AT));
         }
@@ -185,10 +185,12 @@ abstract contract Agreements is IAgreements, Desk {
         if (signature.length == 0) {
             signed = msg.sender == account || _approved[digest][node];
         } else {
-            (address signer, ECDSA.RecoverError wrong,) = signature.length == 64
-                ? ECDSA.tryRecover(digest, bytes32(signature[:32]), bytes32(signature[32:]))
-                : ECDSA.tryRecover(digest, signature);
-            signed = wrong == ECDSA.RecoverError.NoError && signer == account;
+            bytes memory word = signature;
+            uint256 begin;
+            assembly ("memory-safe") {
+                begin := add(word, 0x20)
+            }
+            signed = Signatures.isByKey(account, digest, begin, word.length);
         }
         if (!signed) revert NotSigned(node, account);
     }

@@ -13,7 +13,6 @@ import {
     IMPORT_AT,
     EXPORT_AT
 } from "../interfaces/IRegistry.sol";
-import {Words} from "../libraries/Words.sol";
 import {IVault} from "../interfaces/IVault.sol";
 import {Amounts} from "../libraries/Amounts.sol";
 import {Entries, Entry} from "../libraries/Entries.sol";
@@ -25,14 +24,6 @@ import {Desk} from "./Desk.sol";
 /// @title What members order, until the gate closes
 /// @notice Documented in `IOrders`.
 abstract contract Orders is IOrders, Desk {
-    /// The book of a period over all buckets.
-    struct Head {
-        uint256 period;
-        uint256 records;
-        uint256 cancelled;
-        uint256 batches;
-    }
-
     /// What a node has taken back of a period, or (0) of all.
     struct Withdrawals {
         uint32 leastNonce;
@@ -43,11 +34,12 @@ abstract contract Orders is IOrders, Desk {
     struct Batch {
         uint256 period;
         uint256 firstNode;
-        bytes32 separator;
         /// Of the bucket; read for a batch only.
         uint256 revokers;
         /// Who sends a single order; zero for a batch.
         address sender;
+        /// See `Entries.form`; zero until a digest is needed, which for a batch is at once.
+        uint256 form;
     }
 
     bytes32 private constant CANCEL_TYPEHASH =
@@ -62,17 +54,23 @@ abstract contract Orders is IOrders, Desk {
     uint256 private constant MOST_STEPS = 4;
     /// Cancelled orders keep their place: with these bounds those of a bucket always fit a transaction of the clearing.
     uint256 private constant MOST_CANCELS = 3;
+    /// Marks the address of an entry whose record stands in place of its node's word.
+    uint256 private constant PLAIN = 1 << 255;
     /// Bytes of what the vault is told of an order.
     uint256 private constant LOCK = 12;
     /// A record has three bytes for its number.
     uint256 private constant MOST_RECORDS = 1 << 24;
+    /// Where a head counts records, cancelled ones and batches.
+    uint256 private constant ONE_RECORD = 1 << 64;
+    uint256 private constant ONE_CANCELLED = 1 << 32;
+    uint256 private constant ONE_BATCH = 1;
     /// Where a record holds its first step's side, energy and limit.
     uint256 private constant SELLS = 1 << 103;
 
     uint256 private immutable PRICE_CAP;
     uint256 private immutable FEE_CAP;
 
-    /// Period 32 | records 32 | cancelled 32 | batches 32.
+    /// Period 32 | records 32 | cancelled 32 | batches 32; at most 2^24 records, so nothing overflows.
     mapping(uint256 slot => uint256) private _heads;
     /// By slot 32 | bucket 32: hash 192 | records 32 | period 32. A word of another period counts as empty.
     mapping(uint256 slotAndBucket => uint256) private _chains;
@@ -110,16 +108,15 @@ abstract contract Orders is IOrders, Desk {
         _checkCancelSigned(c, signature);
         _raise(c.node, c.period, c.leastNonce);
 
-        Head memory head = _load(c.period);
+        uint256 head = _heads[c.period % RING];
         if (
-            head.period != c.period || batch >= head.batches
+            head >> 96 != c.period || batch >= uint32(head)
                 || _batches[_key(c.period, batch)] != keccak256(abi.encodePacked(c.node >> 8, records))
         ) revert WrongBatch(c.period, batch);
         (uint256 firstSeq, uint256 count, uint256 lockUyuan) = _orderAt(c.node, records, offset);
         if (++_withdrawals[c.node][c.period].cancels > MOST_CANCELS) revert TooManyCancels(c.node, c.period, MOST_CANCELS);
         _mark(c.period, c.node, firstSeq, count);
-        head.cancelled += count;
-        _save(head);
+        _heads[c.period % RING] = head + count * ONE_CANCELLED;
         // What was locked fits the vault's amounts.
         VAULT.leave(c.period, uint32(open), c.node, uint64(lockUyuan));
         emit Cancelled(c.period, c.node, batch, uint32(firstSeq), c.leastNonce);
@@ -147,9 +144,8 @@ abstract contract Orders is IOrders, Desk {
 
     /// @inheritdoc IOrders
     function ordersOf(uint32 period) public view returns (uint32 orders, uint32 cancelled) {
-        Head memory head = _load(period);
-        // Both are stored with 32 bits.
-        if (head.period == period) (orders, cancelled) = (uint32(head.records), uint32(head.cancelled));
+        uint256 head = _heads[period % RING];
+        if (head >> 96 == period) (orders, cancelled) = (uint32(head >> 64), uint32(head >> 32));
     }
 
     /// @inheritdoc IOrders
@@ -168,7 +164,7 @@ abstract contract Orders is IOrders, Desk {
     /// @inheritdoc IOrders
     function orderDigest(Order calldata order) external view returns (bytes32) {
         Entry entry = Entries.split(Entries.pack(order, msg.data[:0]))[0];
-        return entry.digest(_domainSeparatorV4(), order.market, order.node);
+        return entry.digest(Entries.form(_domainSeparatorV4(), order.market), order.node);
     }
 
     /// @inheritdoc IOrders
@@ -178,37 +174,37 @@ abstract contract Orders is IOrders, Desk {
 
     /// @dev Checks packed orders of one bucket, has the vault lock for them, and adds those that passed to the book.
     function _place(uint32 period, uint32 bucket, bytes memory packed, address sender) private {
-        if (REGISTRY.paused()) revert OrdersPaused();
         uint256 open = _firstOpenPeriod();
         if (period < open) revert GateClosed(period, _gate(period));
         if (period >= open + AHEAD) revert TooFarAhead(period, uint32(open + AHEAD - 1)); // periods fit 32 bits
-        Head memory head = _headOf(period);
-        Batch memory b = Batch(period, uint256(bucket) << 8, _domainSeparatorV4(), 0, sender);
-        if (sender == address(0)) b.revokers = _revokers[bucket];
+        uint256 head = _headOf(period);
         Entry[] memory entries = Entries.split(packed);
-        uint256[] memory infos = _infosOf(b, entries);
-
-        bytes memory outcomes = VAULT.enter(period, uint32(open), _check(b, entries, infos));
-        bytes memory records = _records(b, entries, infos, outcomes, head.records);
-        if (records.length != 0) _commit(head, bucket, records);
+        Batch memory b = Batch(period, uint256(bucket) << 8, 0, sender, 0);
+        if (sender == address(0)) {
+            b.revokers = _revokers[bucket];
+            b.form = Entries.form(_domainSeparatorV4(), MARKET);
+        }
+        uint256[] memory infos = _infosOf(b.firstNode, entries);
+        uint256 outcomes = _enter(b, open, entries, infos);
+        _record(b, head, entries, infos, outcomes);
     }
 
     /// @dev The period's head, a fresh one if the period is the first to use it since another one did.
-    function _headOf(uint32 period) private view returns (Head memory head) {
-        head = _load(period);
+    function _headOf(uint32 period) private view returns (uint256 head) {
+        head = _heads[period % RING];
+        uint32 tenant = uint32(head >> 96);
         // An unused head reads as that of period 0, which belongs to no market.
-        if (head.period == period && period != 0) return head;
+        if (tenant == period && period != 0) return head;
         if (period < MASTER.firstPeriod()) revert BeforeMarket(period, MASTER.firstPeriod());
-        uint32 tenant = uint32(head.period); // stored with 32 bits
         if (tenant != 0 && !MASTER.isCleared(tenant)) revert PeriodUncleared(tenant);
-        return Head(period, 0, 0, 0);
+        return uint256(period) << 96;
     }
 
     /// @dev The registry's words of the entries' nodes.
-    function _infosOf(Batch memory b, Entry[] memory entries) private view returns (uint256[] memory infos) {
-        uint256 firstNode = b.firstNode;
+    function _infosOf(uint256 firstNode, Entry[] memory entries) private view returns (uint256[] memory infos) {
         address registry = address(REGISTRY);
         bytes4 selector = IRegistry.infoOf.selector;
+        uint256 paused;
         // The answer is written over the question, and used where it lies.
         assembly ("memory-safe") {
             let free := mload(0x40)
@@ -222,131 +218,245 @@ abstract contract Orders is IOrders, Desk {
                 mstore(to, or(firstNode, byte(0, mload(mload(from)))))
                 to := add(to, 0x20)
             }
-            if iszero(staticcall(gas(), registry, free, add(0x44, size), free, add(0x40, size))) { revert(0, 0) }
-            infos := add(free, 0x20)
+            if iszero(staticcall(gas(), registry, free, add(0x44, size), free, add(0x60, size))) { revert(0, 0) }
+            paused := mload(add(free, 0x20))
+            infos := add(free, 0x40)
             mstore(0x40, add(free, add(0x60, size)))
         }
+        if (paused != 0) revert OrdersPaused();
     }
 
-    /// @dev Refuses bad entries and strikes them out of `entries`. Returns what the vault is to lock for the others.
-    function _check(Batch memory b, Entry[] memory entries, uint256[] memory infos)
+    /// @dev Refuses bad entries, strikes them out of `entries`, and has the vault lock for the others.
+    /// @return outcomes Where in memory the vault's outcomes of the others lie, one byte each.
+    function _enter(Batch memory b, uint256 open, Entry[] memory entries, uint256[] memory infos)
         private
-        returns (bytes memory locks)
+        returns (uint256 outcomes)
     {
         unchecked {
-            uint256 count = entries.length;
-            locks = new bytes(count * LOCK + 20); // each write spills 20 bytes
+            uint256 cursor;
             uint256 end;
+            uint256 to;
+            // The call is put together where it is made; each write of a lock spills 20 bytes.
             assembly ("memory-safe") {
-                end := add(locks, 0x20)
+                let count := mload(entries)
+                cursor := add(entries, 0x20)
+                end := add(cursor, shl(5, count))
+                outcomes := mload(0x40)
+                to := add(outcomes, 0x84)
+                mstore(0x40, and(add(add(to, mul(count, LOCK)), 0x3f), not(0x1f)))
             }
-            for (uint256 i; i < count; ++i) {
-                Entry e = Words.entry(entries, i);
-                (bytes memory reason, uint256 lockUyuan) = _checkOrder(b, i, e, Words.get(infos, i));
-                if (reason.length != 0) {
-                    _refuse(b, i, reason);
-                    entries[i] = Entries.NONE;
-                    continue;
-                }
-                uint256 node = b.firstNode | e.index();
+            for (; cursor < end; cursor += 0x20) {
+                Entry e;
+                uint256 info;
                 assembly ("memory-safe") {
-                    mstore(end, or(shl(224, node), shl(160, lockUyuan)))
-                    end := add(end, LOCK)
+                    e := mload(cursor)
+                    info := mload(add(infos, sub(cursor, entries)))
                 }
-            }
-            assembly ("memory-safe") {
-                mstore(locks, sub(end, add(locks, 0x20))) // only ever shortens it
-            }
-        }
-    }
-
-    /// @dev Writes the records of the orders that the vault let in and refuses the others.
-    function _records(
-        Batch memory b,
-        Entry[] memory entries,
-        uint256[] memory infos,
-        bytes memory outcomes,
-        uint256 seq
-    ) private returns (bytes memory records) {
-        unchecked {
-            uint256 count = entries.length;
-            records = new bytes((count * MOST_STEPS + 1) * Entries.RECORD); // the last one spills
-            uint256 end;
-            assembly ("memory-safe") {
-                end := add(records, 0x20)
-            }
-            uint256 first = end;
-            uint256 checked;
-            for (uint256 i; i < count; ++i) {
-                Entry e = Words.entry(entries, i);
-                if (Entry.unwrap(e) == 0) continue;
-                uint256 outcome = Words.octet(outcomes, checked++);
-                if (outcome == uint256(IVault.Outcome.Entered)) {
-                    uint256 bus = uint16(Words.get(infos, i) >> BUS_AT);
-                    end = e.write(end, bus, seq + (end - first) / Entries.RECORD);
+                (uint256 lockNyuan, uint256 record) = _recordIfPlain(b, e, info);
+                if (lockNyuan != 0) {
+                    // Its record is all that is still needed of it, and its place in case the vault refuses.
+                    assembly ("memory-safe") {
+                        mstore(cursor, or(e, PLAIN))
+                        mstore(add(infos, sub(cursor, entries)), record)
+                    }
                 } else {
-                    _refuse(b, i, _reasonOf(b, e, IVault.Outcome(outcome)));
+                    uint256 i = entries.length - ((end - cursor) >> 5);
+                    bytes memory reason;
+                    (reason, lockNyuan) = _checkOrder(b, i, e, info);
+                    if (reason.length != 0) {
+                        _refuse(b, i, reason);
+                        assembly ("memory-safe") {
+                            mstore(cursor, 0)
+                        }
+                        continue;
+                    }
+                }
+                assembly ("memory-safe") {
+                    let node := or(mload(add(b, 0x20)), byte(0, mload(e)))
+                    // Rounded up; NYUAN_PER_UYUAN is the divisor.
+                    mstore(to, or(shl(224, node), shl(160, div(add(lockNyuan, 999), 1000))))
+                    to := add(to, LOCK)
                 }
             }
+            uint256 period = b.period;
+            address vault = address(VAULT);
+            bytes4 selector = IVault.enter.selector;
+            // The answer, never longer, is written over the question, and used where it lies.
             assembly ("memory-safe") {
-                mstore(records, sub(end, first)) // only ever shortens it
+                let question := outcomes
+                mstore(question, selector)
+                mstore(add(question, 0x04), period)
+                mstore(add(question, 0x24), open)
+                mstore(add(question, 0x44), 0x60)
+                mstore(add(question, 0x64), sub(to, add(question, 0x84)))
+                if iszero(call(gas(), vault, 0, question, sub(to, question), question, sub(to, question))) {
+                    returndatacopy(question, 0, returndatasize())
+                    revert(question, returndatasize())
+                }
+                outcomes := add(question, 0x40)
             }
         }
     }
 
-    /// @dev Adds a batch's records to the book.
-    function _commit(Head memory head, uint32 bucket, bytes memory records) private {
+    /// @dev Writes the records of the orders that the vault let in, refuses the others, and adds the records to the book.
+    function _record(Batch memory b, uint256 head, Entry[] memory entries, uint256[] memory infos, uint256 outcomes)
+        private
+    {
         unchecked {
-            uint256 count = records.length / Entries.RECORD;
-            if (head.records + count > MOST_RECORDS) revert BookFull(uint32(head.period), count); // stored with 32 bits
+            uint256 cursor;
+            uint256 last;
+            uint256 first;
+            // The event is put together where it is told: batch, offset, length, records; the last record spills.
+            assembly ("memory-safe") {
+                let count := mload(entries)
+                cursor := add(entries, 0x20)
+                last := add(cursor, shl(5, count))
+                first := add(mload(0x40), 0x60)
+                mstore(0x40, add(first, mul(add(mul(count, MOST_STEPS), 2), 16)))
+            }
+            uint256 end = first;
+            uint256 seq = uint32(head >> 64);
+            for (; cursor < last; cursor += 0x20) {
+                Entry e;
+                uint256 info;
+                assembly ("memory-safe") {
+                    e := mload(cursor)
+                    info := mload(add(infos, sub(cursor, entries)))
+                }
+                if (Entry.unwrap(e) == 0) continue;
+                uint256 outcome;
+                assembly ("memory-safe") {
+                    outcome := byte(0, mload(outcomes))
+                    outcomes := add(outcomes, 1)
+                }
+                bool plain = Entry.unwrap(e) >= PLAIN;
+                if (plain) e = Entry.wrap(Entry.unwrap(e) ^ PLAIN);
+                if (outcome == uint256(IVault.Outcome.Entered)) {
+                    if (plain) {
+                        assembly ("memory-safe") {
+                            mstore(end, or(info, shl(128, add(seq, shr(4, sub(end, first))))))
+                            end := add(end, 16)
+                        }
+                        continue;
+                    }
+                    end = e.write(end, uint16(info >> BUS_AT), seq + (end - first) / Entries.RECORD);
+                } else {
+                    _refuse(b, entries.length - ((last - cursor) >> 5), _reasonOf(b, e, IVault.Outcome(outcome)));
+                }
+            }
+            if (end != first) _commit(head, b.firstNode >> 8, first, end - first);
+        }
+    }
+
+    /// @dev Adds a batch's records to the book, given by their place and length in memory, with three words before them.
+    function _commit(uint256 head, uint256 bucket, uint256 records, uint256 length) private {
+        unchecked {
+            uint256 period = head >> 96;
+            uint256 count = length / Entries.RECORD;
+            // Periods are stored with 32 bits.
+            if (uint32(head >> 64) + count > MOST_RECORDS) revert BookFull(uint32(period), count);
             bytes32 batchHash;
             bytes32 recordsHash;
             assembly ("memory-safe") {
-                let length := mload(records)
-                mstore(records, bucket)
-                batchHash := keccak256(add(records, 0x1c), add(length, 4))
-                mstore(records, length)
-                recordsHash := keccak256(add(records, 0x20), length)
+                mstore(sub(records, 0x20), bucket)
+                batchHash := keccak256(sub(records, 4), add(length, 4))
+                recordsHash := keccak256(records, length)
             }
-            _batches[_key(head.period, head.batches)] = batchHash;
-            uint256 key = _key(head.period, bucket);
+            _batches[_key(period, uint32(head))] = batchHash;
+            uint256 key = _key(period, bucket);
             uint256 chain = _chains[key];
-            if (uint32(chain) != head.period) chain = head.period;
+            if (uint32(chain) != period) chain = period;
+            bytes32 told = OrdersPlaced.selector;
             assembly ("memory-safe") {
                 mstore(0, chain)
                 mstore(0x18, recordsHash)
                 let counts := and(chain, 0xffffffffffffffff)
                 chain := or(and(keccak256(0, 0x38), not(0xffffffffffffffff)), add(counts, shl(32, count)))
+                mstore(sub(records, 0x60), and(head, 0xffffffff))
+                mstore(sub(records, 0x40), 0x40)
+                mstore(sub(records, 0x20), length)
+                log3(sub(records, 0x60), add(0x60, and(add(length, 0x1f), not(0x1f))), told, period, bucket)
             }
             _chains[key] = chain;
-            emit OrdersPlaced(uint32(head.period), bucket, uint32(head.batches), records); // stored with 32 bits
-            head.records += count;
-            ++head.batches; // no more than records
-            _save(head);
+            _heads[period % RING] = head + count * ONE_RECORD + ONE_BATCH;
         }
-    }
-
-    function _load(uint256 period) private view returns (Head memory) {
-        uint256 word = _heads[period % RING];
-        return Head(uint32(word >> 96), uint32(word >> 64), uint32(word >> 32), uint32(word));
-    }
-
-    /// @dev Nothing in a head exceeds 32 bits: there are at most 2^24 records.
-    function _save(Head memory head) private {
-        _heads[head.period % RING] = (head.period << 96) | (head.records << 64) | (head.cancelled << 32) | head.batches;
     }
 
     function _key(uint256 period, uint256 number) private pure returns (uint256) {
         return (period % RING) << 32 | number;
     }
 
-    /// @dev The encoded error of what is wrong with an order before its money is looked at, empty if nothing; and its lock.
+    /// @dev The lock, in nano-yuan, and the record, but for its number, of an order of one step that `_checkOrder` would let
+    /// pass, and whose account sends it or has signed it with a key in 64 bytes. The lock is zero for any other order, good or
+    /// bad. Nearly all orders are such, so all rules are checked at once here.
+    function _recordIfPlain(Batch memory b, Entry e, uint256 info)
+        private
+        view
+        returns (uint256 lockNyuan, uint256 record)
+    {
+        uint256 priceCap = PRICE_CAP;
+        uint256 feeCap = FEE_CAP;
+        bool right;
+        uint256 length;
+        assembly ("memory-safe") {
+            let head := mload(e)
+            let step := mload(add(e, 20))
+            let period := mload(b)
+            let limit := and(shr(176, step), 0xffffffff)
+            let energyWh := and(shr(208, step), 0xffffffffff)
+            let sells := iszero(iszero(byte(0, step)))
+            length := shr(240, shl(80, step))
+            right := iszero(
+                or(
+                    or(
+                        or(lt(period, and(shr(216, head), 0xffffffff)), gt(period, and(shr(184, head), 0xffffffff))),
+                        or(gt(timestamp(), and(shr(104, head), 0xffffffffff)), shr(3, byte(9, head)))
+                    ),
+                    or(
+                        or(xor(byte(19, head), 1), and(shr(SUSPENDED_AT, info), 0xff)),
+                        or(
+                            or(lt(energyWh, LEAST_WH), gt(limit, priceCap)),
+                            // The field of exports follows that of imports. Asks need 1 or 4 of the role, bids 2 or 4.
+                            or(
+                                gt(energyWh, and(shr(add(IMPORT_AT, shl(5, sells)), info), 0xffffffff)),
+                                iszero(and(shr(ROLE_AT, info), sub(6, sells)))
+                            )
+                        )
+                    )
+                )
+            )
+            record := shl(152, shr(184, shl(8, step))) // energy and limit
+            record := or(record, or(shl(231, sells), shl(224, byte(9, head))))
+            record := or(record, or(shl(248, byte(0, head)), shl(232, and(shr(BUS_AT, info), 0xffff))))
+            lockNyuan := mul(energyWh, add(mul(sells, sub(priceCap, add(limit, feeCap))), add(limit, feeCap)))
+            switch length
+            case 0 { right := and(right, eq(shr(96, shl(96, info)), mload(add(b, 0x60)))) }
+            case 64 {
+                // Without a form this is no batch; a revoker's nonce has to be looked up.
+                let revoker := and(1, shr(byte(0, head), mload(add(b, 0x40))))
+                right := and(right, gt(iszero(iszero(mload(add(b, 0x80)))), revoker))
+            }
+            default { right := 0 }
+        }
+        if (!right) return (0, 0);
+        if (length != 0) {
+            uint256 begin;
+            assembly ("memory-safe") {
+                begin := add(e, 32)
+            }
+            bytes32 digest = e.digestOfOne(b.form, b.firstNode);
+            if (!Signatures.isByShortKey(address(uint160(info)), digest, begin)) return (0, 0);
+        }
+    }
+
+    /// @dev The encoded error of what is wrong with an order before its money is looked at, empty if nothing; and its lock in
+    /// nano-yuan.
     function _checkOrder(Batch memory b, uint256 i, Entry e, uint256 info)
         private
         view
-        returns (bytes memory reason, uint256 lockUyuan)
+        returns (bytes memory reason, uint256 lockNyuan)
     {
-        uint32 node = uint32(b.firstNode | e.index()); // ids fit 32 bits
+        uint256 node = b.firstNode | e.index();
         if (b.period < e.firstPeriod() || b.period > e.lastPeriod()) {
             return (_error(NotForPeriod.selector, b.period, e.firstPeriod(), e.lastPeriod()), 0);
         }
@@ -354,48 +464,42 @@ abstract contract Orders is IOrders, Desk {
         if (info == 0) return (_error(UnknownNode.selector, node), 0);
         if (uint8(info >> SUSPENDED_AT) != 0) return (_error(NodeSuspended.selector, node), 0);
         if (e.options() & ~uint256(ALL_OPTIONS) != 0) return (_error(UnknownOptions.selector, e.options()), 0);
-        (reason, lockUyuan) = _checkSteps(e, node, info);
-        if (reason.length == 0) reason = _checkWord(b, i, e, node, address(uint160(info)));
+        uint256 count = e.steps();
+        if (count == 0 || count > MOST_STEPS) return (_error(WrongStepCount.selector, node, count), 0);
+        uint256 soldWh;
+        uint256 boughtWh;
+        bool sound;
+        (soldWh, boughtWh, lockNyuan, sound) = e.sums(LEAST_WH, PRICE_CAP, FEE_CAP);
+        if (!sound) return (_errorOfSteps(e, node), 0);
+        uint256 role = uint8(info >> ROLE_AT);
+        bool barred = (soldWh != 0 && role & (GENERATOR | STORAGE) == 0)
+            || (boughtWh != 0 && role & (CONSUMER | STORAGE) == 0);
+        if (barred) return (_error(RoleForbids.selector, node, role), 0);
+        uint256 most = info >> EXPORT_AT;
+        if (soldWh > most) return (_error(OverCapacity.selector, node, soldWh, most), 0);
+        most = uint32(info >> IMPORT_AT);
+        if (boughtWh > most) return (_error(OverCapacity.selector, node, boughtWh, most), 0);
+        reason = _checkWord(b, i, e, node, address(uint160(info)));
     }
 
-    /// @dev What is wrong with an order's steps, and what they lock.
-    function _checkSteps(Entry e, uint32 node, uint256 info)
-        private
-        view
-        returns (bytes memory reason, uint256 lockUyuan)
-    {
+    /// @dev Which rule the steps break of an order whose `sums` are not sound: if each is within its bounds, they cross.
+    function _errorOfSteps(Entry e, uint256 node) private view returns (bytes memory) {
         unchecked {
-            uint256 count = e.steps();
-            if (count == 0 || count > MOST_STEPS) return (_error(WrongStepCount.selector, node, count), 0);
-            (uint256 soldWh, uint256 boughtWh, uint256 lockNyuan) = (0, 0, 0);
-            (uint256 lowestAsk, uint256 bidEnd) = (type(uint256).max, 0);
-            for (uint256 k; k < count; ++k) {
+            uint256 lowestAsk = type(uint256).max;
+            uint256 highestBid;
+            for (uint256 k; k < e.steps(); ++k) {
                 (bool sells, uint256 energyWh, uint256 limit) = e.step(k);
-                if (energyWh < LEAST_WH) return (_error(StepTooSmall.selector, node, energyWh, LEAST_WH), 0);
-                if (limit > PRICE_CAP) return (_error(LimitAboveCap.selector, node, limit, PRICE_CAP), 0);
-                lockNyuan += _lockNyuan(sells, energyWh, limit);
-                if (sells) {
-                    soldWh += energyWh;
-                    if (limit < lowestAsk) lowestAsk = limit;
-                } else {
-                    boughtWh += energyWh;
-                    if (limit >= bidEnd) bidEnd = limit + 1;
-                }
+                if (energyWh < LEAST_WH) return _error(StepTooSmall.selector, node, energyWh, LEAST_WH);
+                if (limit > PRICE_CAP) return _error(LimitAboveCap.selector, node, limit, PRICE_CAP);
+                if (!sells && limit > highestBid) highestBid = limit;
+                if (sells && limit < lowestAsk) lowestAsk = limit;
             }
-            if (bidEnd > lowestAsk) return (_error(CrossesItself.selector, node, bidEnd - 1, lowestAsk), 0);
-            uint256 role = uint8(info >> ROLE_AT);
-            bool barred = (soldWh != 0 && role & (GENERATOR | STORAGE) == 0)
-                || (boughtWh != 0 && role & (CONSUMER | STORAGE) == 0);
-            if (barred) return (_error(RoleForbids.selector, node, role), 0);
-            (uint256 most, uint256 mostBought) = (uint32(info >> EXPORT_AT), uint32(info >> IMPORT_AT));
-            if (soldWh > most) return (_error(OverCapacity.selector, node, soldWh, most), 0);
-            if (boughtWh > mostBought) return (_error(OverCapacity.selector, node, boughtWh, mostBought), 0);
-            lockUyuan = Amounts.up(lockNyuan);
+            return _error(CrossesItself.selector, node, highestBid, lowestAsk);
         }
     }
 
     /// @dev What is wrong with an order's signature or nonce.
-    function _checkWord(Batch memory b, uint256 i, Entry e, uint32 node, address account)
+    function _checkWord(Batch memory b, uint256 i, Entry e, uint256 node, address account)
         private
         view
         returns (bytes memory reason)
@@ -403,12 +507,13 @@ abstract contract Orders is IOrders, Desk {
         (uint256 begin, uint256 length) = e.signature();
         // What the account sends itself is meant now, so it needs neither signature nor nonce.
         if (length == 0 && account == b.sender) return "";
-        if (!_isSigned(e.digest(b.separator, MARKET, node), node, account, begin, length, i)) {
+        if (b.form == 0) b.form = Entries.form(_domainSeparatorV4(), MARKET);
+        if (!_isSigned(e.digest(b.form, node), uint32(node), account, begin, length, i)) { // ids fit 32 bits
             return _error(NotSigned.selector, node, uint160(account));
         }
         uint256 revokers = b.sender == address(0) ? b.revokers : _revokers[node >> 8];
         if (revokers & (1 << e.index()) == 0) return "";
-        uint256 least = leastNonceOf(node, uint32(b.period));
+        uint256 least = leastNonceOf(uint32(node), uint32(b.period));
         if (e.nonce() < least) return _error(NonceTooLow.selector, node, e.nonce(), least);
     }
 
@@ -483,14 +588,10 @@ abstract contract Orders is IOrders, Desk {
     }
 
     function _reasonOf(Batch memory b, Entry e, IVault.Outcome outcome) private view returns (bytes memory) {
-        uint32 node = uint32(b.firstNode | e.index()); // ids fit 32 bits
+        uint256 node = b.firstNode | e.index();
         if (outcome == IVault.Outcome.AlreadyLive) return _error(AlreadyPlaced.selector, node, b.period);
         if (outcome == IVault.Outcome.InDebt) return _error(NodeInDebt.selector, node);
-        uint256 lockNyuan;
-        for (uint256 k; k < e.steps(); ++k) {
-            (bool sells, uint256 energyWh, uint256 limit) = e.step(k);
-            lockNyuan += _lockNyuan(sells, energyWh, limit);
-        }
+        (,, uint256 lockNyuan,) = e.sums(LEAST_WH, PRICE_CAP, FEE_CAP);
         return _error(NotCovered.selector, node, Amounts.up(lockNyuan));
     }
 

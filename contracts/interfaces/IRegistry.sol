@@ -93,8 +93,8 @@ interface IRegistry {
     function nodeOf(uint32 node) external view returns (Node memory);
 
     /// @notice Nodes as they are stored, 0 where there is none: account 160 bits from the lowest, bus 16, role 8, suspended 8,
-    /// import capacity 32, export capacity 32.
-    function infoOf(uint32[] calldata nodes) external view returns (uint256[] memory words);
+    /// import capacity 32, export capacity 32. Whether orders are stopped comes along, because who asks needs to know it too.
+    function infoOf(uint32[] calldata nodes) external view returns (uint256[] memory words, bool isPaused);
 
     /// @notice The node a meter measures, 0 if none.
     function nodeOfMeter(bytes32 meter) external view returns (uint32);

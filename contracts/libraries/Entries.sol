@@ -17,8 +17,6 @@ library Entries {
         "Step[] steps)Step(bool sells,uint40 energyWh,uint32 limitUyuanPerKwh)"
     );
 
-    /// Stands for an entry that was refused.
-    Entry internal constant NONE = Entry.wrap(0);
     /// Bytes of a record.
     uint256 internal constant RECORD = 16;
 
@@ -49,26 +47,27 @@ library Entries {
 
     /// @notice Packs an order with its signature as a batch of its own.
     function pack(Order calldata order, bytes calldata word) internal pure returns (bytes memory batch) {
-        uint256 count = order.steps.length;
-        if (count > type(uint8).max || word.length > type(uint16).max) revert IOrders.MalformedEntry(0);
-        uint256 head = (uint256(uint8(order.node)) << 248) | (uint256(order.firstPeriod) << 216)
-            | (uint256(order.lastPeriod) << 184) | (uint256(order.options) << 176) | (uint256(order.nonce) << 144)
-            | (uint256(order.deadline) << 104) | (count << 96);
-        uint256 end;
+        Step[] calldata list = order.steps;
+        if (list.length > type(uint8).max || word.length > type(uint16).max) revert IOrders.MalformedEntry(0);
+        // Fields are cut to their width here, so it is what is left of them that is checked, signed and placed.
         assembly ("memory-safe") {
             batch := mload(0x40)
+            let count := list.length
+            let from := list.offset
+            let head := or(shl(248, calldataload(add(order, 0x20))), shl(96, count))
+            head := or(head, shl(216, and(calldataload(add(order, 0x40)), 0xffffffff)))
+            head := or(head, shl(184, and(calldataload(add(order, 0x60)), 0xffffffff)))
+            head := or(head, shl(176, and(calldataload(add(order, 0x80)), 0xff)))
+            head := or(head, shl(144, and(calldataload(add(order, 0xa0)), 0xffffffff)))
+            head := or(head, shl(104, and(calldataload(add(order, 0xc0)), 0xffffffffff)))
             mstore(add(batch, 0x20), head)
-            end := add(batch, add(0x20, HEAD))
-        }
-        for (uint256 i; i < count; ++i) {
-            Step calldata s = order.steps[i];
-            uint256 packed = (s.sells ? 1 << 72 : 0) | (uint256(s.energyWh) << 32) | s.limitUyuanPerKwh;
-            assembly ("memory-safe") {
-                mstore(end, shl(176, packed))
-                end := add(end, STEP)
+            let end := add(batch, add(0x20, HEAD))
+            for { let last := add(end, mul(STEP, count)) } lt(end, last) { end := add(end, STEP) } {
+                let side := shl(248, iszero(iszero(calldataload(from))))
+                let energyWh := shl(208, and(calldataload(add(from, 0x20)), 0xffffffffff))
+                mstore(end, or(side, or(energyWh, shl(176, and(calldataload(add(from, 0x40)), 0xffffffff)))))
+                from := add(from, 0x60)
             }
-        }
-        assembly ("memory-safe") {
             mstore(end, shl(240, word.length))
             end := add(end, 2)
             calldatacopy(end, word.offset, word.length)
@@ -115,6 +114,45 @@ library Entries {
         return (word >> 72 != 0, (word >> 32) & type(uint40).max, word & type(uint32).max);
     }
 
+    /// @notice What all steps come to. Energies in Wh, prices in micro-yuan per kWh.
+    /// @param leastWh Least energy of a step.
+    /// @param cap Highest limit, and what a seller may have to pay for what it sells.
+    /// @param fee What a buyer may have to pay on top of its limit.
+    /// @return soldWh Energy of the asks.
+    /// @return boughtWh Energy of the bids.
+    /// @return lockNyuan Worst case: a buyer never pays more than its limit, a seller buys everything back at the cap.
+    /// @return sound Whether every step is within its bounds and every bid limit below every ask limit.
+    function sums(Entry e, uint256 leastWh, uint256 cap, uint256 fee)
+        internal
+        pure
+        returns (uint256 soldWh, uint256 boughtWh, uint256 lockNyuan, bool sound)
+    {
+        assembly ("memory-safe") {
+            let lowestAsk := 0x100000000
+            let bidEnd := 0
+            let wrong := 0
+            let from := add(e, HEAD)
+            for { let end := add(from, mul(STEP, byte(19, mload(e)))) } lt(from, end) { from := add(from, STEP) } {
+                let word := shr(176, mload(from))
+                let limit := and(word, 0xffffffff)
+                let energyWh := and(shr(32, word), 0xffffffffff)
+                wrong := or(wrong, or(lt(energyWh, leastWh), gt(limit, cap)))
+                switch shr(72, word)
+                case 0 {
+                    boughtWh := add(boughtWh, energyWh)
+                    lockNyuan := add(lockNyuan, mul(energyWh, add(limit, fee)))
+                    if iszero(lt(limit, bidEnd)) { bidEnd := add(limit, 1) }
+                }
+                default {
+                    soldWh := add(soldWh, energyWh)
+                    lockNyuan := add(lockNyuan, mul(energyWh, cap))
+                    if lt(limit, lowestAsk) { lowestAsk := limit }
+                }
+            }
+            sound := iszero(or(wrong, gt(bidEnd, lowestAsk)))
+        }
+    }
+
     /// @notice Where the signature lies in memory, and its length.
     function signature(Entry e) internal pure returns (uint256 begin, uint256 length) {
         uint256 count = e.steps();
@@ -125,41 +163,70 @@ library Entries {
         }
     }
 
-    /// @notice The EIP-712 digest of an order of at most 4 steps.
-    /// @param separator Where the signature is good.
-    function digest(Entry e, bytes32 separator, bytes32 market, uint256 node) internal pure returns (bytes32 result) {
+    /// @notice Memory in which digests are put together, with what all of them have in common.
+    /// @param separator Where the signatures are good.
+    function form(bytes32 separator, bytes32 market) internal pure returns (uint256 blank) {
         bytes32 orderType = ORDER_TYPEHASH;
         bytes32 stepType = STEP_TYPEHASH;
+        // A step 0x80, hashes of 4 steps 0x80, an order 0x120, what is signed 0x42.
         assembly ("memory-safe") {
-            let free := mload(0x40)
+            blank := mload(0x40)
+            mstore(blank, stepType)
+            mstore(add(blank, 0x100), orderType)
+            mstore(add(blank, 0x120), market)
+            mstore(add(blank, 0x220), hex"1901")
+            mstore(add(blank, 0x222), separator)
+            mstore(0x40, add(blank, 0x280))
+        }
+    }
+
+    /// @notice The EIP-712 digest of an order of at most 4 steps.
+    /// @param blank See `form`.
+    function digest(Entry e, uint256 blank, uint256 node) internal pure returns (bytes32 result) {
+        assembly ("memory-safe") {
             let head := mload(e)
-            let hashes := add(free, 0x80)
+            let hashes := add(blank, 0x80)
             let next := hashes
-            mstore(free, stepType)
             let from := add(e, HEAD)
             for { let end := add(from, mul(STEP, byte(19, head))) } lt(from, end) { from := add(from, STEP) } {
                 let word := shr(176, mload(from))
-                mstore(add(free, 0x20), iszero(iszero(shr(72, word))))
-                mstore(add(free, 0x40), and(shr(32, word), 0xffffffffff))
-                mstore(add(free, 0x60), and(word, 0xffffffff))
-                mstore(next, keccak256(free, 0x80))
+                mstore(add(blank, 0x20), iszero(iszero(shr(72, word))))
+                mstore(add(blank, 0x40), and(shr(32, word), 0xffffffffff))
+                mstore(add(blank, 0x60), and(word, 0xffffffff))
+                mstore(next, keccak256(blank, 0x80))
                 next := add(next, 0x20)
             }
-            let stepsHash := keccak256(hashes, sub(next, hashes))
-            mstore(free, orderType)
-            mstore(add(free, 0x20), market)
-            mstore(add(free, 0x40), node)
-            mstore(add(free, 0x60), and(shr(216, head), 0xffffffff))
-            mstore(add(free, 0x80), and(shr(184, head), 0xffffffff))
-            mstore(add(free, 0xa0), byte(9, head))
-            mstore(add(free, 0xc0), and(shr(144, head), 0xffffffff))
-            mstore(add(free, 0xe0), and(shr(104, head), 0xffffffffff))
-            mstore(add(free, 0x100), stepsHash)
-            let structHash := keccak256(free, 0x120)
-            mstore(free, hex"1901")
-            mstore(add(free, 0x02), separator)
-            mstore(add(free, 0x22), structHash)
-            result := keccak256(free, 0x42)
+            mstore(add(blank, 0x140), node)
+            mstore(add(blank, 0x160), and(shr(216, head), 0xffffffff))
+            mstore(add(blank, 0x180), and(shr(184, head), 0xffffffff))
+            mstore(add(blank, 0x1a0), byte(9, head))
+            mstore(add(blank, 0x1c0), and(shr(144, head), 0xffffffff))
+            mstore(add(blank, 0x1e0), and(shr(104, head), 0xffffffffff))
+            mstore(add(blank, 0x200), keccak256(hashes, sub(next, hashes)))
+            mstore(add(blank, 0x242), keccak256(add(blank, 0x100), 0x120))
+            result := keccak256(add(blank, 0x220), 0x42)
+        }
+    }
+
+    /// @notice The digest of an order of one step, in a row.
+    /// @param firstNode First node of the order's bucket.
+    function digestOfOne(Entry e, uint256 blank, uint256 firstNode) internal pure returns (bytes32 result) {
+        assembly ("memory-safe") {
+            let head := mload(e)
+            let word := mload(add(e, HEAD))
+            mstore(add(blank, 0x20), iszero(iszero(byte(0, word))))
+            mstore(add(blank, 0x40), and(shr(208, word), 0xffffffffff))
+            mstore(add(blank, 0x60), and(shr(176, word), 0xffffffff))
+            mstore(0, keccak256(blank, 0x80))
+            mstore(add(blank, 0x140), or(firstNode, byte(0, head)))
+            mstore(add(blank, 0x160), and(shr(216, head), 0xffffffff))
+            mstore(add(blank, 0x180), and(shr(184, head), 0xffffffff))
+            mstore(add(blank, 0x1a0), byte(9, head))
+            mstore(add(blank, 0x1c0), and(shr(144, head), 0xffffffff))
+            mstore(add(blank, 0x1e0), and(shr(104, head), 0xffffffffff))
+            mstore(add(blank, 0x200), keccak256(0, 0x20))
+            mstore(add(blank, 0x242), keccak256(add(blank, 0x100), 0x120))
+            result := keccak256(add(blank, 0x220), 0x42)
         }
     }
 

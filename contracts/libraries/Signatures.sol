@@ -33,6 +33,22 @@ library Signatures {
         }
     }
 
+    /// @notice `isByKey` for a signature of 64 bytes.
+    function isByShortKey(address account, bytes32 digest, uint256 begin) internal view returns (bool signed) {
+        assembly ("memory-safe") {
+            let free := mload(0x40)
+            let vs := mload(add(begin, 0x20))
+            let s := shr(1, shl(1, vs))
+            mstore(free, digest)
+            mstore(add(free, 0x20), add(27, shr(255, vs)))
+            mstore(add(free, 0x40), mload(begin))
+            mstore(add(free, 0x60), s)
+            mstore(0, 0) // nothing is returned for a wrong signature, and no node's account is zero
+            pop(staticcall(gas(), 1, free, 0x80, 0, 0x20))
+            signed := and(eq(mload(0), account), lt(s, HALF_ORDER_END))
+        }
+    }
+
     /// @notice Whether there is gas enough left that a call gets all of `WALLET_GAS`.
     function canAsk() internal view returns (bool) {
         unchecked {

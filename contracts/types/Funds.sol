@@ -49,6 +49,27 @@ library FundsFields {
         return Funds.wrap((free << 192) | (locked << 128) | (Funds.unwrap(f) & ORDERS) | (debt ? 1 : 0));
     }
 
+    /// @notice Slides the window to the first open period, locks an amount and sets a bit, if nothing stands against it.
+    /// @param openPeriod The first open period.
+    /// @param bit Of a period in the window that begins there.
+    /// @return entered Zero if there is debt, the bit is set, the free amount is smaller or the window is further on.
+    function entering(Funds f, uint256 openPeriod, uint256 bit, uint256 amountUyuan)
+        internal
+        pure
+        returns (Funds entered)
+    {
+        assembly ("memory-safe") {
+            let from := and(shr(97, f), 0x7fffffff)
+            let orders := shl(1, shr(sub(openPeriod, from), and(shr(1, f), 0xffffffffffffffffffffffff)))
+            let wrong := or(or(and(f, 1), and(orders, bit)), or(gt(from, openPeriod), gt(amountUyuan, shr(192, f))))
+            if iszero(wrong) {
+                entered := or(shl(128, shr(128, f)), or(or(orders, bit), shl(97, openPeriod)))
+                // What is locked is part of the token's supply, which fits 64 bits.
+                entered := add(sub(entered, shl(192, amountUyuan)), shl(128, amountUyuan))
+            }
+        }
+    }
+
     /// @notice Moves the window on so that it begins at `period`, below 2^31; it never moves back.
     function slidTo(Funds f, uint256 period) internal pure returns (Funds) {
         uint256 from = f.base();

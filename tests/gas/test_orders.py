@@ -16,6 +16,9 @@ from tests.gas.trade import Costs, gas_world, populate
 
 SNAPSHOT = Path(__file__).with_name("orders.json")
 NODES = 2 * BATCH + SINGLES
+BATCHED_CEILING, OWN_CEILING = 15_900, 65_000
+"""Most gas of an order of a full batch, and of one by own transaction, in storage used before."""
+
 BATCHES = ("first batch", "batch")
 
 Gas = dict[str, dict[str, int]]
@@ -50,3 +53,8 @@ def test_gas__of_placing_orders__is_the_snapshots(gas: Gas) -> None:
 def test_gas__of_an_order_in_a_batch__is_a_quarter_of_one_alone(gas: Gas) -> None:
     for phase in gas.values():
         assert 4 * phase["batch"] < phase["relayed"]
+
+
+def test_gas__of_orders_in_used_storage__is_below_its_ceilings(gas: Gas) -> None:
+    assert gas["steady"]["first batch"] <= BATCHED_CEILING
+    assert gas["steady"]["own"] <= OWN_CEILING

@@ -170,9 +170,16 @@ def test_info_of__known_and_unknown_nodes__is_their_words(world: World) -> None:
     world.join(2, capacity_wh=77, role=5)
     registry = world.market.registry.functions
     world.chain.send(world.grid, registry.suspend(2, "seal broken"))
-    none, word, suspended, grid = world.chain.read(registry.infoOf([3, 1, 2, 0]))
+    words, _ = world.chain.read(registry.infoOf([3, 1, 2, 0]))
+    none, word, suspended, grid = words
     assert (none, grid) == (0, 0)
     assert word == int(world.owner(1).address, 16) | 5 << 176 | 77 << 192 | 77 << 224
     account = int(world.owner(2).address, 16)
     assert suspended == account | 1 << 160 | 5 << 176 | 1 << 184 | 77 << 192 | 77 << 224
-    assert world.chain.read(registry.infoOf([])) == []
+    assert world.chain.read(registry.infoOf([])) == [[], False]
+
+
+def test_info_of__while_paused__tells_it(world: World) -> None:
+    registry = world.market.registry.functions
+    world.chain.send(world.grid, registry.pause())
+    assert world.chain.read(registry.infoOf([])) == [[], True]
