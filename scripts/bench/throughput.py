@@ -137,18 +137,21 @@ class Run:
             raw = sender.sign_transaction(transaction).raw_transaction
             payloads.append({"id": i, "method": RAW, "params": ["0x" + raw.hex()]})
         answers: list[dict[str, str]] = []
+        rpc(self.url, "evm_setAutomine", [False])  # full blocks, not one for each
         with requests.Session() as session:
-            for begin in range(0, len(payloads), RPC_BATCH):
-                part = [{"jsonrpc": "2.0", **p} for p in payloads[begin : begin + RPC_BATCH]]
+            # A request must stay below the 2 MB that anvil takes.
+            most = max(1, min(RPC_BATCH, 1_000_000 // max(map(len, map(str, payloads)))))
+            for begin in range(0, len(payloads), most):
+                part = [{"jsonrpc": "2.0", **p} for p in payloads[begin : begin + most]]
                 answers += session.post(self.url, json=part, timeout=60).json()
         refused = [answer for answer in answers if "result" not in answer]
         if refused:
             raise SystemExit(f"the chain refused {len(refused)} transactions: {refused[0]}")
-        # What does not fit the block that the first of them start waits for another block.
         while int(rpc(self.url, "eth_getTransactionCount", [sender.address, "latest"]), 16) < (
             first + len(calls)
         ):
             rpc(self.url, "evm_mine")
+        rpc(self.url, "evm_setAutomine", [True])
         for answer in answers[-1:]:
             if chain.wait(bytes.fromhex(answer["result"][2:]))["status"] != 1:
                 raise SystemExit(f"transaction {answer['result']} failed")
