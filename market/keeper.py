@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 
 from eth_account.signers.local import LocalAccount
 from eth_utils.crypto import keccak
@@ -25,8 +26,8 @@ ALL_NODES = 2**32 - 1
 LEAST_NODES = 32
 """Fewest nodes after which a settling transaction may stop inside a bucket."""
 
-Send = Callable[[ContractFunction], TxReceipt]
-"""Sends a transaction and waits for it."""
+Send = Callable[[ContractFunction, int], TxReceipt]
+"""Sends a transaction with a gas limit and waits for it."""
 
 _NO_LEG = (0, 0, 0, 0)
 _NO_BASIS = (False, False, 0, bytes(32), _NO_LEG, _NO_LEG, _NO_LEG)
@@ -71,7 +72,7 @@ class Keeper:
     @classmethod
     def of(cls, market: Market, account: LocalAccount) -> Keeper:
         """Keep a market from one account."""
-        return cls(market, lambda call: market.chain.send(account, call))
+        return cls(market, lambda call, gas: market.chain.send(account, call, gas=gas))
 
     def clear(self, period: int, buckets: int = CLEAR_BUCKETS) -> None:
         """Clear a period whose gate has closed; nothing if that is done.
@@ -87,8 +88,7 @@ class Keeper:
             Reverted: With `GateOpen` before the gate.
         """
         while self._history.state(period).open:
-            call, _gas = fitting_clear_call(self._market, self._history, period, buckets)
-            self._send(call)
+            self._send(*fitting_clear_call(self._market, self._history, period, buckets))
 
     def settle(self, period: int, buckets: int = SETTLE_BUCKETS, nodes: int = ALL_NODES) -> bool:
         """Settle a cleared period on what is due now, or carry on where a settlement stopped.
@@ -104,15 +104,26 @@ class Keeper:
         Raises:
             Reverted: With `NotCleared` or `NothingToSettle` if it is too early.
         """
-        done = False
+        past = _Fixed(self._history)
+        # Nothing to settle is no error, but a transaction without effect.
+        if not self._market.chain.read(settle_call(self._market, past, period, 1, LEAST_NODES)):
+            return False
         while True:
-            call, _gas = fitting_settle_call(self._market, self._history, period, buckets, nodes)
-            if not self._market.chain.read(call):
-                return done
-            self._send(call)
-            done = True
-            if self._history.job(period) is None:
-                return done
+            call, gas = fitting_settle_call(self._market, past, period, buckets, nodes)
+            self._send(call, gas)
+            if past.job(period) is None:
+                return True
+
+
+class _Fixed:
+    """A past that asks only once for what never changes."""
+
+    def __init__(self, past: Past) -> None:
+        self.state = past.state
+        self.latest_version = past.latest_version
+        self.job = past.job
+        self.position_buckets = cache(past.position_buckets)
+        self.report_buckets = cache(past.report_buckets)
 
 
 def fitting_settle_call(
