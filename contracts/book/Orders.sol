@@ -461,7 +461,7 @@ abstract contract Orders is IOrders, Desk {
             return (_error(NotForPeriod.selector, b.period, e.firstPeriod(), e.lastPeriod()), 0);
         }
         if (block.timestamp > e.deadline()) return (_error(Expired.selector, e.deadline(), block.timestamp), 0);
-        if (info == 0) return (_error(UnknownNode.selector, node), 0);
+        if (info == 0) return (_error(UnknownNode.selector, uint32(node)), 0); // there is no bucket so high
         if (uint8(info >> SUSPENDED_AT) != 0) return (_error(NodeSuspended.selector, node), 0);
         if (e.options() & ~uint256(ALL_OPTIONS) != 0) return (_error(UnknownOptions.selector, e.options()), 0);
         uint256 count = e.steps();
