@@ -149,13 +149,15 @@ def in_words(
     full = sum(bool(t.binding) for t in day.tradings)
     if full:
         lines = " and ".join(f"{line_name(line)} in {n}" for line, n in day.binding.most_common())
+        sentences.append(f"In {full} of {len(day.periods)} quarter hours a line was full: {lines}.")
         sentences.append(
-            f"In {full} of {len(day.periods)} quarter hours a line was full: {lines}. Where prices "
-            f"differ on its two sides, the difference is the rent of the line, "
+            "Where prices differ on its two sides, the difference is the rent of the line, "
             f"{day.rent_nyuan / 1000 / YUAN:,.2f} yuan over the day; the grid company gets it."
+            if day.rent_nyuan
+            else "Under this rule a line has no price, so there is no rent."
         )
     else:
-        sentences.append("No line was full, so a kWh cost the same everywhere in the village.")
+        sentences.append("No line was full, so there is no rent.")
     if day.opposed:
         times = "once" if day.opposed == 1 else f"{day.opposed} times"
         sentences.append(
