@@ -100,6 +100,7 @@ abstract contract Agreements is IAgreements, Desk {
     /// @inheritdoc IAgreements
     function agreedOf(uint32 period, uint32 bucket) external view returns (bytes memory positions, bytes memory buses) {
         positions = positionsOf(period, bucket);
+        if (positions.length == 0) return (positions, buses);
         uint32[] memory nodes = new uint32[](positions.length / Positions.RECORD);
         for (uint256 i; i < nodes.length; ++i) {
             nodes[i] = bucket << 8 | uint8(positions[i * Positions.RECORD]);

@@ -85,11 +85,11 @@ library Pages {
         return seq >> 3 < cancelled.length && (Records.word(cancelled, seq >> 3) >> (255 - (seq & 7))) & 1 != 0;
     }
 
-    /// @notice Adds options and lock of an order to its node: a bid at its limit and the highest fee, an ask at the highest price.
-    function addLock(Tally memory tally, Terms calldata terms, OrderRecord order) internal pure {
+    /// @notice What the highest prices of a market lock behind an order, nano-yuan: a bid its limit and the highest fee, an ask
+    /// the highest price.
+    function lockOf(OrderRecord order, uint256 feeCap, uint256 priceCap) internal pure returns (uint256) {
         unchecked {
-            uint256 price = order.buys() ? order.limit() + terms.feeCap : terms.priceCap;
-            tally.addOrder(order.index(), order.options(), order.energyWh() * price); // 40 and 33 bits
+            return order.energyWh() * (order.buys() ? order.limit() + feeCap : priceCap); // 40 and 33 bits
         }
     }
 
@@ -98,11 +98,13 @@ library Pages {
         internal
         pure
     {
+        (uint256 feeCap, uint256 priceCap) = (terms.feeCap, terms.priceCap);
         for (uint256 offset; offset < orders.length;) {
             uint256 end = offset + COUNT + RECORD * countAt(orders, offset);
             for (offset += COUNT; offset < end; offset += RECORD) {
                 OrderRecord order = recordAt(orders, offset);
-                if (!isCancelled(cancelled, order.seq())) addLock(tally, terms, order);
+                if (isCancelled(cancelled, order.seq())) continue;
+                tally.addOrder(order.index(), order.options(), lockOf(order, feeCap, priceCap), 0);
             }
         }
     }

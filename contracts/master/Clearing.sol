@@ -29,7 +29,7 @@ abstract contract Clearing is Periods {
         if (block.timestamp < _gate(period)) revert GateOpen(period, _gate(period));
         Period storage p = _periods[period];
         if (p.stage != Stage.Open) return;
-        Terms memory terms = _terms(period);
+        (Terms memory terms, bool cancels) = _terms(period);
         bool clears = terms.mode == MARKET;
         if (!clears && claim.length + headroom.length + feed.length != 0) revert NothingToClaim(period);
         // What a job is good for.
@@ -42,7 +42,8 @@ abstract contract Clearing is Periods {
         Page[] memory book = _read(period, job.bucket, pages);
         bytes memory lines;
         if (clears) lines = GRID.linesOf(period, headroom);
-        bytes memory cancelled = BOOK.cancelledOf(period);
+        bytes memory cancelled;
+        if (cancels) cancelled = BOOK.cancelledOf(period);
         bytes[] memory positions;
         (positions, job.state) = RULE.check(terms, lines, claim, feed, job.state, cancelled, book, last);
         for (uint256 i; i < positions.length; ++i) {
@@ -103,9 +104,9 @@ abstract contract Clearing is Periods {
         return keccak256(abi.encode(check, job));
     }
 
-    /// @dev What the period's clearing depends on besides its book. Nothing of the book trades from the last call on, or without
-    /// an order, or without a price at which members may trade.
-    function _terms(uint32 period) private view returns (Terms memory terms) {
+    /// @dev What the period's clearing depends on besides its book, and whether any order is cancelled. Nothing of the book trades
+    /// from the last call on, or without an order, or without a price at which members may trade.
+    function _terms(uint32 period) private view returns (Terms memory terms, bool cancels) {
         (uint32 orders, uint32 cancelled) = BOOK.ordersOf(period);
         Limits memory l = ORACLE.limits();
         Prices memory p = ORACLE.pricesOf(period);
@@ -119,6 +120,7 @@ abstract contract Clearing is Periods {
         });
         bool late = block.timestamp >= _start(period);
         if (late || orders == cancelled || terms.low > terms.high) terms.mode = STANDING;
+        cancels = cancelled != 0;
     }
 
     /// @dev The book of the next buckets, the given orders compared with what the book keeps of them.

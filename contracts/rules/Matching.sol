@@ -103,7 +103,8 @@ library Matching {
                 last = pair;
                 product = mulmod(product, r + pair, PRIME);
                 (uint256 matchedWh, uint256 from, uint256 to) = (uint40(pair >> 64), uint16(pair >> 48), uint16(pair >> 32));
-                if (from > wiring.count || to > wiring.count) revert IPairwise.NoZone(ask, bid);
+                if (from > wiring.count) revert IPairwise.NoZone(ask, bid);
+                if (to > wiring.count) revert IPairwise.NoZone(ask, bid);
                 uint256 cutWh = matchedWh - wiring.pass(from, to, matchedWh);
                 if (cutWh == 0) continue;
                 uint256 weights = addmod(_weight(r, ask), _weight(r, bid), PRIME);
@@ -117,7 +118,6 @@ library Matching {
 
     /// @notice Takes off an order's trades what lines cut off.
     function cutOff(Run memory run, uint256 seq, uint256 trades, uint256 cut) internal pure returns (uint256) {
-        if (cut == 0) return trades;
         if (
             EntryFields.tradedWh(cut) > EntryFields.tradedWh(trades)
                 || EntryFields.amountNyuan(cut) > EntryFields.amountNyuan(trades)
@@ -155,7 +155,8 @@ library Matching {
                 uint256 wh = openWh < wantedWh ? openWh : wantedWh;
                 uint256 price = (ask.limit() + bid.limit()) >> 1; // 33 bits
                 if (wiring.count != 0) _cross(run, wiring, ask, bid, wh, price);
-                (ask, bid) = (ask.trade(wh, price), bid.trade(wh, price));
+                uint256 trades = EntryFields.packTrade(wh, price);
+                (ask, bid) = (ask.trade(trades), bid.trade(trades));
                 wantedWh -= wh;
                 if (wh == openWh) {
                     top -= 32;
@@ -176,7 +177,7 @@ library Matching {
         if (from == to) return;
         unchecked {
             // Merged by limit, so the bid's is not below the ask's.
-            uint256 pair = ((bid.limit() - ask.limit()) << 152) | (ask.seq() << 128) | (bid.seq() << 104) | (wh << 64)
+            uint256 pair = ((bid.limit() - ask.limit()) << 152) | (ask.askSeq() << 128) | (bid.bidSeq() << 104) | (wh << 64)
                 | (from << 48) | (to << 32) | price;
             run.pairsMatched = mulmod(run.pairsMatched, run.challenge + pair, PRIME);
         }

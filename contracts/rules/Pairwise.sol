@@ -64,7 +64,12 @@ contract Pairwise is IPairwise {
             }
             positions[i] = w.tally.records();
         }
-        if (terms.mode == MARKET) newState = _replay(w, lines, claim, feed, offset, state, last);
+        if (terms.mode != MARKET) return (positions, newState);
+        newState = _replay(w, bytes32(claim[32:64]), feed, offset, state);
+        if (!last) return (positions, newState);
+        _finish(w.run, claim);
+        w.wiring.finish(lines, claim[HASHES:]);
+        newState = "";
     }
 
     /// @dev Fixed by all that is claimed and all that it is claimed of: the claim commits to the book's pages, too.
@@ -113,16 +118,25 @@ contract Pairwise is IPairwise {
         bytes32 hash = keccak256(abi.encode(page.bucket, keccak256(page.orders), keccak256(trades)));
         w.run.pages = Roots.extend(w.run.pages, hash);
         bytes calldata orders = page.orders;
-        (uint256 low, uint256 high, uint256 next) = (terms.low, terms.high, 0);
+        (uint256 low, uint256 feeCap, uint256 priceCap) = (terms.low, terms.feeCap, terms.priceCap);
+        uint256 span = terms.high - low;
+        uint256 next;
         unchecked {
             for (uint256 offset; offset < orders.length;) {
                 uint256 end = offset + Pages.COUNT + Pages.RECORD * Pages.countAt(orders, offset);
                 for (offset += Pages.COUNT; offset < end; offset += Pages.RECORD) {
                     OrderRecord order = Pages.recordAt(orders, offset);
-                    if (Pages.isCancelled(cancelled, order.seq())) continue;
-                    Pages.addLock(w.tally, terms, order);
-                    if (order.limit() < low || order.limit() > high || order.energyWh() == 0) continue;
-                    next = _trade(w, order, trades, next);
+                    if (cancelled.length != 0) {
+                        if (Pages.isCancelled(cancelled, order.seq())) continue;
+                    }
+                    uint256 traded;
+                    // What is below the band wraps around and is beyond it, too.
+                    if (order.limit() - low <= span) {
+                        if (order.energyWh() != 0) (traded, next) = _trade(w, order, trades, next);
+                    }
+                    w.tally.addOrder(
+                        order.index(), order.options(), Pages.lockOf(order, feeCap, priceCap), traded
+                    );
                 }
             }
         }
@@ -140,39 +154,40 @@ contract Pairwise is IPairwise {
         }
     }
 
-    /// @dev Takes the trades of an eligible order, and returns where the next ones are.
-    function _trade(Work memory w, OrderRecord order, bytes calldata list, uint256 offset) private pure returns (uint256) {
+    /// @dev Takes the trades of an eligible order; returns what it trades in the end, as a tally adds it, and where the next ones are.
+    function _trade(Work memory w, OrderRecord order, bytes calldata list, uint256 offset)
+        private
+        pure
+        returns (uint256 traded, uint256 next)
+    {
         (Run memory run, Wiring memory wiring) = (w.run, w.wiring);
         uint256 trades = Records.word(list, offset) >> 144;
         unchecked {
             uint256 bus = order.bus();
             if (bus >= wiring.busCount) bus = 0;
-            bool buys = order.buys();
-            uint256 entry = Entry.unwrap(EntryFields.ofOrder(buys, order.limit(), order.seq(), order.energyWh(), bus));
+            (uint256 place, uint256 sum) = order.buys()
+                ? (EntryFields.placeOfBid(order.seq()), EntryFields.tradedWh(trades) << 128)
+                : (EntryFields.placeOfAsk(order.seq()), EntryFields.tradedWh(trades) << 192);
+            uint256 entry = Entry.unwrap(EntryFields.ofOrder(order.limit(), place, order.energyWh(), bus));
             run.ordersInBook = mulmod(run.ordersInBook, run.challenge + entry + trades, Matching.PRIME);
-            wiring.add(bus, EntryFields.tradedWh(trades) << (buys ? 128 : 192));
-            offset += TRADE;
+            wiring.addOnFeeder(bus, sum);
+            next = offset + TRADE;
             if (wiring.count != 0) {
-                trades = Matching.cutOff(run, order.seq(), trades, Records.word(list, offset) >> 144);
-                offset += TRADE;
+                uint256 cut = Records.word(list, next) >> 144;
+                if (cut != 0) trades = Matching.cutOff(run, order.seq(), trades, cut);
+                next += TRADE;
             }
             (uint256 wh, uint256 nyuan) = (EntryFields.tradedWh(trades), EntryFields.amountNyuan(trades));
-            if (buys) w.tally.addPurchase(order.index(), wh, nyuan);
-            else w.tally.addSale(order.index(), wh, nyuan);
-            return offset;
+            traded = order.buys() ? Tallies.purchase(wh, nyuan) : Tallies.sale(wh, nyuan);
         }
     }
 
     /// @dev Replays the blocks of the feed from an offset on; returns what the next call needs.
-    function _replay(
-        Work memory w,
-        bytes calldata lines,
-        bytes calldata claim,
-        bytes calldata feed,
-        uint256 offset,
-        bytes calldata state,
-        bool last
-    ) private pure returns (bytes memory newState) {
+    function _replay(Work memory w, bytes32 merged, bytes calldata feed, uint256 offset, bytes calldata state)
+        private
+        pure
+        returns (bytes memory newState)
+    {
         Run memory run = w.run;
         uint256 head = _headBytes(w.wiring);
         // Room for every ask that the feed may push; a block being hashed never needs more than its entries.
@@ -197,17 +212,13 @@ contract Pairwise is IPairwise {
                 Matching.fit(run, w.wiring, list, asks.top);
             }
         }
-        if (run.merge == bytes32(claim[32:64])) Matching.close(run, asks);
+        if (run.merge == merged) Matching.close(run, asks);
         assembly ("memory-safe") {
             mcopy(add(newState, 0x20), run, head)
             let top := mload(add(asks, 0x20))
             mstore(newState, sub(top, add(newState, 0x20)))
             mstore(0x40, top)
         }
-        if (!last) return newState;
-        _finish(run, claim);
-        w.wiring.finish(lines, claim[HASHES:]);
-        return "";
     }
 
     /// @dev Requires that what was fed is what is claimed, and that what was fed is right.

@@ -71,23 +71,25 @@ abstract contract Pool is IPool {
         bytes calldata cancelled,
         bytes calldata orders
     ) private pure {
+        (uint256 feeCap, uint256 priceCap) = (terms.feeCap, terms.priceCap);
         unchecked {
             for (uint256 offset; offset < orders.length;) {
                 uint256 end = offset + Pages.COUNT + Pages.RECORD * Pages.countAt(orders, offset);
                 for (offset += Pages.COUNT; offset < end; offset += Pages.RECORD) {
                     OrderRecord order = Pages.recordAt(orders, offset);
-                    if (cancelled.length != 0 && Pages.isCancelled(cancelled, order.seq())) continue;
-                    Pages.addLock(tally, terms, order);
-                    uint256 limit = order.limit();
-                    if (order.buys()) {
-                        if (limit < band.bidLow || limit > band.bidHigh) continue;
-                        (uint256 wh, uint256 price) = feeder.bid(order);
-                        if (wh != 0) tally.addPurchase(order.index(), wh, wh * price);
-                    } else {
-                        if (limit < band.askLow || limit > band.askHigh) continue;
-                        (uint256 wh, uint256 price) = feeder.ask(order);
-                        if (wh != 0) tally.addSale(order.index(), wh, wh * price);
+                    if (cancelled.length != 0) {
+                        if (Pages.isCancelled(cancelled, order.seq())) continue;
                     }
+                    uint256 limit = order.limit();
+                    (uint256 lockNyuan, uint256 traded) = (order.energyWh(), 0);
+                    if (order.buys()) {
+                        lockNyuan *= limit + feeCap;
+                        if (limit >= band.bidLow && limit <= band.bidHigh) traded = feeder.bid(order);
+                    } else {
+                        lockNyuan *= priceCap;
+                        if (limit >= band.askLow && limit <= band.askHigh) traded = feeder.ask(order);
+                    }
+                    tally.addOrder(order.index(), order.options(), lockNyuan, traded);
                 }
             }
         }

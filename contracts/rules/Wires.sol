@@ -61,47 +61,63 @@ library Wires {
     }
 
     /// @notice Lets a pair through as far as its path has room for, and takes that room.
+    /// @dev Takes all of it on the way and gives back what does not fit: most pairs pass whole. Words wrap around meanwhile.
     function pass(Wiring memory z, uint256 from, uint256 to, uint256 matchedWh) internal pure returns (uint256 wh) {
         unchecked {
             wh = matchedWh;
+            uint256 taken = _upwards(matchedWh);
             uint256 root = z.rooms - 32; // zone 0 has no line
             (uint256 a, uint256 b) = (from, to);
             // Parents come first, so the end with the higher number is the one below.
             while (a != b) {
                 uint256 room;
                 if (a > b) {
-                    uint256 word = _load(root + (a << 5));
+                    uint256 line = root + (a << 5);
+                    uint256 word = _load(line);
+                    _store(line, word - taken);
                     (room, a) = ((word >> SIDE) & ROOM, word >> 2 * SIDE);
                 } else {
-                    uint256 word = _load(root + (b << 5));
+                    uint256 line = root + (b << 5);
+                    uint256 word = _load(line);
+                    _store(line, word + taken);
                     (room, b) = (word & ROOM, word >> 2 * SIDE);
                 }
                 if (room < wh) wh = room;
             }
-            if (wh == 0) return 0;
-            // What one direction gains the other loses; neither falls below zero or reaches 2^120.
-            uint256 upwards = (wh << SIDE) - wh;
+            if (wh != matchedWh) _giveBack(root, from, to, _upwards(matchedWh - wh));
+        }
+    }
+
+    /// @dev Undoes a part of what a pair took of its path.
+    function _giveBack(uint256 root, uint256 from, uint256 to, uint256 upwards) private pure {
+        unchecked {
             while (from != to) {
-                if (from > to) {
-                    uint256 line = root + (from << 5);
-                    uint256 word = _load(line);
-                    _store(line, word - upwards);
-                    from = word >> 2 * SIDE;
-                } else {
-                    uint256 line = root + (to << 5);
-                    uint256 word = _load(line);
-                    _store(line, word + upwards);
-                    to = word >> 2 * SIDE;
-                }
+                uint256 line = root + ((from > to ? from : to) << 5);
+                uint256 word = from > to ? _load(line) + upwards : _load(line) - upwards;
+                _store(line, word);
+                if (from > to) from = word >> 2 * SIDE;
+                else to = word >> 2 * SIDE;
             }
+        }
+    }
+
+    /// @dev What an upward flow takes of a word: what one direction gains the other loses; neither falls below zero or reaches
+    /// 2^120 in the end.
+    function _upwards(uint256 wh) private pure returns (uint256) {
+        unchecked {
+            return (wh << SIDE) - wh;
         }
     }
 
     /// @notice Adds to the sums of a bus; a bus that the feeder lacks counts as the root.
     function add(Wiring memory z, uint256 bus, uint256 sums) internal pure {
-        if (z.busCount == 1) return; // no line needs them
+        addOnFeeder(z, bus < z.busCount ? bus : 0, sums);
+    }
+
+    /// @notice Adds to the sums of a bus that the feeder has.
+    function addOnFeeder(Wiring memory z, uint256 bus, uint256 sums) internal pure {
         unchecked {
-            uint256 word = z.buses + 32 * (bus < z.busCount ? bus : 0);
+            uint256 word = z.buses + 32 * bus;
             _store(word, _load(word) + sums); // 2^24 orders and 2^32 nodes of 40-bit energies
         }
     }
@@ -114,7 +130,7 @@ library Wires {
             for (uint256 bus = z.busCount - 1; bus != 0; --bus) {
                 uint256 sums = _load(z.buses + 32 * bus);
                 uint256 word = _word(lines, bus * LINE);
-                add(z, word >> 240, sums);
+                addOnFeeder(z, word >> 240, sums);
                 (uint256 upWh, uint256 downWh) = _left(word, sums);
                 if (left != 0 && _word(named, (left - 1) * NAMED) >> 240 == bus) {
                     word = _word(named, --left * NAMED);

@@ -5,6 +5,8 @@ import {IPool} from "../interfaces/IPool.sol";
 import {Page, Terms} from "../interfaces/IRule.sol";
 import {OrderRecord} from "../libraries/Pages.sol";
 import {Records} from "../libraries/Records.sol";
+import {Tallies} from "../libraries/Tallies.sol";
+import {Words} from "../libraries/Words.sol";
 
 /// Buses joined by lines that do not bind. Keys are the places of orders in the one priority of bids and asks
 /// (docs/clearing.md section 3): limit 32 | side 2 | place 24, the side 1 for asks and 2 for bids, the place `seq` for asks and
@@ -33,6 +35,8 @@ struct Zone {
 /// @notice Follows what zones trade, and proves in two passes over the lines that nothing better was possible.
 /// @dev Documented in `IPool`. No sum overflows, see `Pool`.
 library Zones {
+    using Words for uint256[];
+
     /// A feeder cut into zones.
     /// @param zones The zones, by their heads.
     /// @param ofBus Zone of each bus.
@@ -71,10 +75,12 @@ library Zones {
         uint256 buses = lines.length / LINE;
         (f.zones, f.ofBus, f.sums) = (new Zone[](count), new uint256[](buses), new uint256[](buses));
         _divide(f, lines, claim);
+        (uint256 low, uint256 high) =
+            (uint256(terms.low) << LIMIT_BITS, (uint256(terms.high) << LIMIT_BITS) | HIGHEST);
         for (uint256 i; i < count; ++i) {
-            _read(f.zones[i], i, Records.word(claim, i * ZONE));
-            f.zones[i].low = uint256(terms.low) << LIMIT_BITS;
-            f.zones[i].high = (uint256(terms.high) << LIMIT_BITS) | HIGHEST;
+            Zone memory zone = f.zones[i];
+            _read(zone, i, Records.word(claim, i * ZONE));
+            (zone.low, zone.high) = (low, high);
         }
         if (state.length != 0) _resume(f, state);
     }
@@ -96,59 +102,59 @@ library Zones {
             uint256 count = page.agreed.length / Records.POSITION;
             for (uint256 i; i < count; ++i) {
                 uint256 plan = Records.word(page.agreed, i * Records.POSITION);
-                f.sums[_onFeeder(f, Records.word(page.buses, 2 * i) >> 240)] +=
-                    (uint256(uint40(plan >> 200)) << 64) | uint40(plan >> 160);
+                uint256 bus = _onFeeder(f, Records.word(page.buses, 2 * i) >> 240);
+                f.sums.add(bus, (uint256(uint40(plan >> 200)) << 64) | uint40(plan >> 160));
             }
         }
     }
 
     /// @notice Takes an eligible bid.
-    /// @return wh What it buys, Wh.
-    /// @return price At which price.
-    function bid(Feeder memory f, OrderRecord order) internal pure returns (uint256 wh, uint256 price) {
+    /// @return traded What it buys and pays, as a tally adds it.
+    function bid(Feeder memory f, OrderRecord order) internal pure returns (uint256 traded) {
         unchecked {
             uint256 bus = _onFeeder(f, order.bus());
-            Zone memory zone = f.zones[f.ofBus[bus]];
-            uint256 energyWh = order.energyWh();
+            Zone memory zone = f.zones[f.ofBus.get(bus)];
+            (uint256 energyWh, uint256 wh) = (order.energyWh(), 0);
             uint256 key = (order.limit() << LIMIT_BITS) | BID | (SEQ - order.seq());
             if (key > zone.bidCut) {
                 wh = energyWh;
-            } else if (key == zone.bidCut) {
-                (wh, zone.bidPart) = (zone.bidPart, 0);
-                if (wh > energyWh) revert IPool.CutMisstated(f.ofBus[bus], order.seq());
+            } else {
+                if (key == zone.bidCut) {
+                    (wh, zone.bidPart) = (zone.bidPart, 0);
+                    if (wh > energyWh) revert IPool.CutMisstated(f.ofBus.get(bus), order.seq());
+                }
+                // A partial order bounds the price on both sides.
+                if (wh != energyWh && key > zone.low) zone.low = key;
             }
-            if (wh != 0) {
-                f.sums[bus] += wh << 128;
-                if (key < zone.high) zone.high = key;
-            }
-            // A partial order bounds the price on both sides.
-            if (wh != energyWh && key > zone.low) zone.low = key;
-            price = zone.price;
+            if (wh == 0) return 0;
+            f.sums.add(bus, wh << 128);
+            if (key < zone.high) zone.high = key;
+            traded = Tallies.purchase(wh, wh * zone.price);
         }
     }
 
     /// @notice Takes an eligible ask.
-    /// @return wh What it sells, Wh.
-    /// @return price At which price.
-    function ask(Feeder memory f, OrderRecord order) internal pure returns (uint256 wh, uint256 price) {
+    /// @return traded What it sells and gets, as a tally adds it.
+    function ask(Feeder memory f, OrderRecord order) internal pure returns (uint256 traded) {
         unchecked {
             uint256 bus = _onFeeder(f, order.bus());
-            Zone memory zone = f.zones[f.ofBus[bus]];
-            uint256 energyWh = order.energyWh();
+            Zone memory zone = f.zones[f.ofBus.get(bus)];
+            (uint256 energyWh, uint256 wh) = (order.energyWh(), 0);
             uint256 key = (order.limit() << LIMIT_BITS) | ASK | order.seq();
             if (key < zone.askCut) {
                 wh = energyWh;
-            } else if (key == zone.askCut) {
-                (wh, zone.askPart) = (zone.askPart, 0);
-                if (wh > energyWh) revert IPool.CutMisstated(f.ofBus[bus], order.seq());
+            } else {
+                if (key == zone.askCut) {
+                    (wh, zone.askPart) = (zone.askPart, 0);
+                    if (wh > energyWh) revert IPool.CutMisstated(f.ofBus.get(bus), order.seq());
+                }
+                // A partial order bounds the price on both sides.
+                if (wh != energyWh && key < zone.high) zone.high = key;
             }
-            if (wh != 0) {
-                f.sums[bus] += wh << 192;
-                if (key > zone.low) zone.low = key;
-            }
-            // A partial order bounds the price on both sides.
-            if (wh != energyWh && key < zone.high) zone.high = key;
-            price = zone.price;
+            if (wh == 0) return 0;
+            f.sums.add(bus, wh << 192);
+            if (key > zone.low) zone.low = key;
+            traded = Tallies.sale(wh, wh * zone.price);
         }
     }
 
@@ -161,26 +167,28 @@ library Zones {
             if (zone.bidPart != 0) revert IPool.CutMisstated(i, _seqOf(zone.bidCut));
             if (zone.askPart != 0) revert IPool.CutMisstated(i, _seqOf(zone.askCut));
         }
-        for (uint256 bus = f.sums.length - 1; bus != 0; --bus) {
-            uint256 line = Records.word(lines, bus * LINE);
-            uint256 parent = line >> 240;
-            uint256 sums = f.sums[bus];
-            f.sums[parent] += sums;
-            int256 flowWh = _flow(sums >> 128);
-            int256 agreedWh = _flow(sums);
-            int256 mostWh = _positive(int256(uint256(uint32(line >> 208))) - agreedWh);
-            int256 leastWh = -_positive(int256(uint256(uint32(line >> 176))) + agreedWh);
-            if (flowWh > mostWh) revert IPool.LineOverloaded(bus, flowWh, mostWh);
-            if (flowWh < leastWh) revert IPool.LineOverloaded(bus, flowWh, leastWh);
-            (bool up, bool down) = (flowWh == mostWh, flowWh == leastWh);
-            uint256 zone = f.ofBus[bus];
-            uint256 above = f.ofBus[parent];
-            if ((up || down) != (zone != above)) revert IPool.WrongZone(bus, zone);
-            if (zone == above) continue;
-            f.zones[zone].above = above;
-            if (up != down) f.zones[zone].binds = up ? UP : DOWN;
+        (uint256[] memory ofBus, uint256[] memory sums) = (f.ofBus, f.sums);
+        unchecked {
+            for (uint256 bus = sums.length - 1; bus != 0; --bus) {
+                uint256 line = Records.word(lines, bus * LINE);
+                uint256 below = sums.get(bus);
+                sums.add(line >> 240, below);
+                int256 flowWh = _flow(below >> 128);
+                int256 agreedWh = _flow(below);
+                int256 mostWh = int256(uint256(uint32(line >> 208))) - agreedWh;
+                if (mostWh < 0) mostWh = 0;
+                int256 leastWh = -int256(uint256(uint32(line >> 176))) - agreedWh;
+                if (leastWh > 0) leastWh = 0;
+                if (flowWh > mostWh) revert IPool.LineOverloaded(bus, flowWh, mostWh);
+                if (flowWh < leastWh) revert IPool.LineOverloaded(bus, flowWh, leastWh);
+                (uint256 zone, uint256 above) = (ofBus.get(bus), ofBus.get(line >> 240));
+                if ((flowWh == mostWh || flowWh == leastWh) != (zone != above)) revert IPool.WrongZone(bus, zone);
+                if (zone == above) continue;
+                f.zones[zone].above = above;
+                if (mostWh != leastWh) f.zones[zone].binds = flowWh == mostWh ? UP : DOWN;
+            }
         }
-        int256 surplusWh = _flow(f.sums[0] >> 128);
+        int256 surplusWh = _flow(sums.get(0) >> 128);
         if (surplusWh != 0) revert IPool.Unbalanced(surplusWh);
     }
 
@@ -206,17 +214,22 @@ library Zones {
 
     /// @dev Gives every bus its zone: heads begin one, other buses are in their parent's.
     function _divide(Feeder memory f, bytes calldata lines, bytes calldata claim) private pure {
+        (uint256[] memory ofBus, uint256 buses, uint256 count) = (f.ofBus, f.ofBus.length, f.zones.length);
+        uint256 next = Records.word(claim, 0) >> 240;
+        if (next != 0) revert IPool.ZonesUnordered(0);
         uint256 begun;
-        for (uint256 bus; bus < f.ofBus.length; ++bus) {
-            if (begun < f.zones.length && Records.word(claim, begun * ZONE) >> 240 == bus) {
-                f.ofBus[bus] = begun++;
-            } else if (bus == 0) {
-                revert IPool.ZonesUnordered(0);
-            } else {
-                f.ofBus[bus] = f.ofBus[Records.word(lines, bus * LINE) >> 240];
+        unchecked {
+            for (uint256 bus; bus < buses; ++bus) {
+                if (bus == next) {
+                    ofBus.put(bus, begun++);
+                    // Behind the last head is none.
+                    next = begun < count ? Records.word(claim, begun * ZONE) >> 240 : buses;
+                } else {
+                    ofBus.put(bus, ofBus.get(Records.word(lines, bus * LINE) >> 240));
+                }
             }
         }
-        if (begun != f.zones.length) revert IPool.ZonesUnordered(begun);
+        if (begun != count) revert IPool.ZonesUnordered(begun);
     }
 
     /// @dev Reads a zone of the claim.
@@ -263,10 +276,6 @@ library Zones {
     /// @dev Sold less bought of sums.
     function _flow(uint256 sums) private pure returns (int256) {
         return int256(uint256(uint64(sums >> 64))) - int256(uint256(uint64(sums)));
-    }
-
-    function _positive(int256 wh) private pure returns (int256) {
-        return wh > 0 ? wh : int256(0);
     }
 
     function _seqOf(uint256 key) private pure returns (uint256) {

@@ -14,13 +14,21 @@ library EntryFields {
     uint256 internal constant BYTES = 15;
 
     uint256 private constant WH = type(uint40).max;
-    uint256 private constant SEQ = type(uint24).max;
     uint256 private constant AMOUNT_BITS = 72;
 
     /// @notice The entry of an order of the book, before it trades.
-    function ofOrder(bool isBid, uint256 limit_, uint256 seq_, uint256 wh, uint256 bus_) internal pure returns (Entry) {
-        uint256 place = isBid ? (1 << 24) | seq_ : SEQ - seq_;
+    function ofOrder(uint256 limit_, uint256 place, uint256 wh, uint256 bus_) internal pure returns (Entry) {
         return Entry.wrap((limit_ << 200) | (place << 168) | (wh << 128) | (bus_ << 112));
+    }
+
+    /// @notice The side and place of a bid.
+    function placeOfBid(uint256 seq_) internal pure returns (uint256) {
+        return (1 << 24) | seq_;
+    }
+
+    /// @notice The side and place of an ask.
+    function placeOfAsk(uint256 seq_) internal pure returns (uint256) {
+        return uint24(~seq_);
     }
 
     /// @notice The entry at an offset of a list, before it trades.
@@ -39,8 +47,17 @@ library EntryFields {
     }
 
     function seq(Entry e) internal pure returns (uint256) {
-        uint256 place = (Entry.unwrap(e) >> 168) & SEQ;
-        return e.buys() ? place : SEQ - place;
+        return e.buys() ? e.bidSeq() : e.askSeq();
+    }
+
+    /// @notice The seq of a bid.
+    function bidSeq(Entry e) internal pure returns (uint256) {
+        return uint24(Entry.unwrap(e) >> 168);
+    }
+
+    /// @notice The seq of an ask.
+    function askSeq(Entry e) internal pure returns (uint256) {
+        return uint24(~(Entry.unwrap(e) >> 168));
     }
 
     function energyWh(Entry e) internal pure returns (uint256) {
@@ -59,9 +76,9 @@ library EntryFields {
     }
 
     /// @notice Trades part of what is left. Never overflows: 2^40 Wh at 2^32 micro-yuan are 2^72 nano-yuan.
-    function trade(Entry e, uint256 wh, uint256 price) internal pure returns (Entry) {
+    function trade(Entry e, uint256 trades) internal pure returns (Entry) {
         unchecked {
-            return Entry.wrap(Entry.unwrap(e) + packTrade(wh, price));
+            return Entry.wrap(Entry.unwrap(e) + trades);
         }
     }
 
