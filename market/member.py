@@ -20,7 +20,8 @@ from market.clearing import Explained
 from market.deployment import Market
 from market.history import History
 from market.messages import NO_ORDER_DEADLINE, Cancel, Order, Step, compact
-from market.orders import SignedOrder
+from market.orders import SignedOrder, encode_entries
+from market.packing import bucket_of
 from market.types import Options
 
 POLL_S = 1.0
@@ -140,7 +141,8 @@ class Member:
             ChainError: If the chain does not answer, or the account cannot pay for gas.
         """
         order = self.order(period, *steps, options=options)
-        call = self.market.book.functions.place(period, order.as_tuple(self.market.domain), b"")
+        entry = encode_entries([SignedOrder(order, b"")])
+        call = self.market.book.functions.placeOwn(period, bucket_of(self.node), entry)
         self.market.chain.send(self.account, call)
         return order
 

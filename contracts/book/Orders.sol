@@ -93,6 +93,11 @@ abstract contract Orders is IOrders, Desk {
     }
 
     /// @inheritdoc IOrders
+    function placeOwn(uint32 period, uint32 bucket, bytes calldata entries) external {
+        _place(period, bucket, entries, msg.sender);
+    }
+
+    /// @inheritdoc IOrders
     function placeBatch(uint32 period, uint32 bucket, bytes calldata entries) external {
         _place(period, bucket, entries, address(0));
     }

@@ -65,6 +65,10 @@ interface IOrders is IDesk {
     /// @param signature The signature of the node's account, empty if the account itself sends or has approved.
     function place(uint32 period, Order calldata order, bytes calldata signature) external;
 
+    /// @notice Places orders of the sender's own nodes in one bucket, packed as for a batch but with empty signatures; reverts
+    /// where `place` would. The cheapest way to order without a relayer.
+    function placeOwn(uint32 period, uint32 bucket, bytes calldata entries) external;
+
     /// @notice Places orders of one bucket. A bad entry is skipped with the error `place` would revert with, and changes
     /// nothing; what concerns the period or the bytes as a whole, or a lack of gas, reverts.
     function placeBatch(uint32 period, uint32 bucket, bytes calldata entries) external;

@@ -52,7 +52,10 @@ def fill(world: World, period: int, nodes: int, costs: Costs) -> None:
         signature = signed.signature if name == "relayed" else b""
         sender = world.stranger if name == "relayed" else world.owner(node)
         rpc(world.url, "anvil_setBalance", [sender.address, hex(10**20)])
-        call = book.place(period, placed.as_tuple(domain), signature)
+        if name == "own":
+            call = book.placeOwn(period, 0, encode_entries([SignedOrder(placed, b"")]))
+        else:
+            call = book.place(period, placed.as_tuple(domain), signature)
         costs.note(name, world.chain.send(sender, call, gas=1_000_000))
 
 

@@ -16,7 +16,7 @@ from tests.gas.trade import Costs, gas_world, populate
 
 SNAPSHOT = Path(__file__).with_name("orders.json")
 NODES = 2 * BATCH + SINGLES
-BATCHED_CEILING, OWN_CEILING = 15_900, 65_000
+BATCHED_CEILING, OWN_CEILING = 15_900, 62_100
 """Most gas of an order of a full batch, and of one by own transaction, in storage used before."""
 
 BATCHES = ("first batch", "batch")

@@ -180,6 +180,10 @@ OPEN: dict[str, tuple[str, str]] = {
         "relays what the node has signed",
         "test_place__signed_for_elsewhere__is_refused",
     ),
+    "Book.placeOwn": (
+        "orders for the sender's own nodes",
+        "test_place_own__for_another_account__is_refused",
+    ),
     "Book.placeBatch": (
         "relays what the nodes have signed",
         "test_place_batch__with_bad_entries__skips_each_for_the_reason_place_would_give",

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from web3.contract.contract import ContractFunction
 
 from market.messages import Order, Step
+from market.orders import SignedOrder, encode_entries, lock_uyuan
 from market.types import Options
 from tests.unit.contracts.support import (
     FUNDS_UYUAN,
@@ -328,3 +330,35 @@ def test_place__into_a_full_book__is_refused(world: World) -> None:
             refused("Book.BookFull", call, world.stranger, period, 2)
         else:
             accepted(call, world.stranger)
+
+
+def own_call(world: World, period: int, *orders: Order) -> ContractFunction:
+    """Return the placing of orders by their account's own transaction."""
+    entries = encode_entries([SignedOrder(o, b"") for o in orders])
+    return world.market.book.functions.placeOwn(period, 0, entries)
+
+
+def test_place_own__without_a_signature__is_accepted_from_its_account(world: World) -> None:
+    period = ordering(world)
+
+    world.chain.send(world.owner(1), own_call(world, period, order(period, 1)))
+
+    assert live(world, period) == [1]
+    assert world.balance(1)[1] == lock_uyuan(order(period, 1).steps, LIMITS)
+
+
+def test_place_own__for_another_account__is_refused(world: World) -> None:
+    period = ordering(world)
+
+    call = own_call(world, period, order(period, 1))
+    refused("Book.NotSigned", call, world.owner(2), 1, world.owner(1).address)
+
+
+def test_place_own__with_one_bad_order__places_none(world: World) -> None:
+    period = ordering(world)
+    good, foreign = order(period, 1), order(period, 2)
+
+    call = own_call(world, period, good, foreign)
+    refused("Book.NotSigned", call, world.owner(1), 2, world.owner(2).address)
+
+    assert live(world, period) == []
