@@ -18,18 +18,12 @@ import {Amounts} from "../libraries/Amounts.sol";
 import {Entries, Entry} from "../libraries/Entries.sol";
 import {Signatures} from "../libraries/Signatures.sol";
 import {ALL_OPTIONS} from "../types/Options.sol";
-import {Cancel, Limits, Order} from "../types/Types.sol";
-import {Desk} from "./Desk.sol";
+import {Order} from "../types/Types.sol";
+import {Withdrawals} from "./Withdrawals.sol";
 
 /// @title What members order, until the gate closes
 /// @notice Documented in `IOrders`.
-abstract contract Orders is IOrders, Desk {
-    /// What a node has taken back of a period, or (0) of all.
-    struct Withdrawals {
-        uint32 leastNonce;
-        uint32 cancels;
-    }
-
+abstract contract Orders is Withdrawals {
     /// What the checks of a batch's entries have in common.
     struct Batch {
         uint256 period;
@@ -42,49 +36,20 @@ abstract contract Orders is IOrders, Desk {
         uint256 form;
     }
 
-    bytes32 private constant CANCEL_TYPEHASH =
-        keccak256("Cancel(bytes32 market,uint32 node,uint32 period,uint32 leastNonce,uint40 deadline)");
-
     /// Periods that can be ordered at a time; the vault's window is as long.
     uint256 private constant AHEAD = 96;
-    /// Periods this far apart share storage: those that can be ordered, and those between their gate and their last call.
-    uint256 private constant RING = 128;
     /// A smaller step would cost the book more than it is worth.
     uint256 private constant LEAST_WH = 10;
     uint256 private constant MOST_STEPS = 4;
-    /// Cancelled orders keep their place: with these bounds those of a bucket always fit a transaction of the clearing.
-    uint256 private constant MOST_CANCELS = 3;
     /// Marks the address of an entry whose record stands in place of its node's word.
     uint256 private constant PLAIN = 1 << 255;
     /// Bytes of what the vault is told of an order.
     uint256 private constant LOCK = 12;
     /// A record has three bytes for its number.
     uint256 private constant MOST_RECORDS = 1 << 24;
-    /// Where a head counts records, cancelled ones and batches.
+    /// Where a head counts records and batches.
     uint256 private constant ONE_RECORD = 1 << 64;
-    uint256 private constant ONE_CANCELLED = 1 << 32;
     uint256 private constant ONE_BATCH = 1;
-    /// Where a record holds its first step's side, energy and limit.
-    uint256 private constant SELLS = 1 << 103;
-
-    uint256 private immutable PRICE_CAP;
-    uint256 private immutable FEE_CAP;
-
-    /// Period 32 | records 32 | cancelled 32 | batches 32; at most 2^24 records, so nothing overflows.
-    mapping(uint256 slot => uint256) private _heads;
-    /// By slot 32 | bucket 32: hash 192 | records 32 | period 32. A word of another period counts as empty.
-    mapping(uint256 slotAndBucket => uint256) private _chains;
-    /// By slot 32 | batch 32; only there so that a cancel can prove what it cancels.
-    mapping(uint256 slotAndBatch => bytes32 hash) private _batches;
-    mapping(uint256 period => mapping(uint256 word => uint256 bits)) private _cancelled;
-    mapping(uint256 node => mapping(uint256 period => Withdrawals)) private _withdrawals;
-    /// Nodes that have ever set a least nonce: only theirs are looked up.
-    mapping(uint256 bucket => uint256 bits) private _revokers;
-
-    constructor() {
-        Limits memory l = PRICES.limits();
-        (PRICE_CAP, FEE_CAP) = (l.priceCap, l.feeCap);
-    }
 
     /// @inheritdoc IOrders
     function place(uint32 period, Order calldata order, bytes calldata signature) external {
@@ -103,78 +68,9 @@ abstract contract Orders is IOrders, Desk {
     }
 
     /// @inheritdoc IOrders
-    function cancel(Cancel calldata c, bytes calldata signature, uint32 batch, bytes calldata records, uint256 offset)
-        external
-    {
-        if (c.market != MARKET) revert WrongMarket(c.market, MARKET);
-        if (block.timestamp > c.deadline) revert Expired(c.deadline, block.timestamp);
-        uint256 open = _firstOpenPeriod();
-        if (c.period < open) revert GateClosed(c.period, _gate(c.period));
-        _checkCancelSigned(c, signature);
-        _raise(c.node, c.period, c.leastNonce);
-
-        uint256 head = _heads[c.period % RING];
-        if (
-            head >> 96 != c.period || batch >= uint32(head)
-                || _batches[_key(c.period, batch)] != keccak256(abi.encodePacked(c.node >> 8, records))
-        ) revert WrongBatch(c.period, batch);
-        (uint256 firstSeq, uint256 count, uint256 lockUyuan) = _orderAt(c.node, records, offset);
-        if (++_withdrawals[c.node][c.period].cancels > MOST_CANCELS) revert TooManyCancels(c.node, c.period, MOST_CANCELS);
-        _mark(c.period, c.node, firstSeq, count);
-        _heads[c.period % RING] = head + count * ONE_CANCELLED;
-        // What was locked fits the vault's amounts.
-        VAULT.leave(c.period, uint32(open), c.node, uint64(lockUyuan));
-        emit Cancelled(c.period, c.node, batch, uint32(firstSeq), c.leastNonce);
-    }
-
-    /// @inheritdoc IOrders
-    function revoke(uint32 node, uint32 period, uint32 leastNonce) external {
-        _checkAccount(node);
-        _raise(node, period, leastNonce);
-        emit Revoked(node, period, leastNonce);
-    }
-
-    /// @inheritdoc IOrders
-    function leastNonceOf(uint32 node, uint32 period) public view returns (uint32) {
-        uint32 forAll = _withdrawals[node][0].leastNonce;
-        uint32 forPeriod = _withdrawals[node][period].leastNonce;
-        return forAll > forPeriod ? forAll : forPeriod;
-    }
-
-    /// @inheritdoc IOrders
-    function chainOf(uint32 period, uint32 bucket) external view returns (bytes24 hash, uint32 records) {
-        uint256 chain = _chains[_key(period, bucket)];
-        if (uint32(chain) == period) (hash, records) = (bytes24(bytes32(chain)), uint32(chain >> 32));
-    }
-
-    /// @inheritdoc IOrders
-    function ordersOf(uint32 period) public view returns (uint32 orders, uint32 cancelled) {
-        uint256 head = _heads[period % RING];
-        if (head >> 96 == period) (orders, cancelled) = (uint32(head >> 64), uint32(head >> 32));
-    }
-
-    /// @inheritdoc IOrders
-    function cancelledOf(uint32 period) external view returns (bytes memory bitmap) {
-        (uint256 records, uint256 cancelled) = ordersOf(period);
-        if (cancelled == 0) return "";
-        bitmap = new bytes((records + 255) / 256 * 32);
-        for (uint256 word; word * 256 < records; ++word) {
-            uint256 bits = _cancelled[period][word];
-            assembly ("memory-safe") {
-                mstore(add(bitmap, mul(0x20, add(word, 1))), bits)
-            }
-        }
-    }
-
-    /// @inheritdoc IOrders
     function orderDigest(Order calldata order) external view returns (bytes32) {
         Entry entry = Entries.split(Entries.pack(order, msg.data[:0]))[0];
         return entry.digest(Entries.form(_domainSeparatorV4(), order.market), order.node);
-    }
-
-    /// @inheritdoc IOrders
-    function cancelDigest(Cancel calldata c) public view returns (bytes32) {
-        return _hashTypedDataV4(keccak256(abi.encode(CANCEL_TYPEHASH, c)));
     }
 
     /// @dev Checks packed orders of one bucket, has the vault lock for them, and adds those that passed to the book.
@@ -387,10 +283,6 @@ abstract contract Orders is IOrders, Desk {
         }
     }
 
-    function _key(uint256 period, uint256 number) private pure returns (uint256) {
-        return (period % RING) << 32 | number;
-    }
-
     /// @dev The lock, in nano-yuan, and the record, but for its number, of an order of one step that `_checkOrder` would let
     /// pass, and whose account sends it or has signed it with a key in 64 bytes. The lock is zero for any other order, good or
     /// bad. Nearly all orders are such, so all rules are checked at once here.
@@ -522,68 +414,6 @@ abstract contract Orders is IOrders, Desk {
         if (e.nonce() < least) return _error(NonceTooLow.selector, node, e.nonce(), least);
     }
 
-    function _checkCancelSigned(Cancel calldata c, bytes memory signature) private view {
-        address account = REGISTRY.nodeOf(c.node).account;
-        if (signature.length == 0 && account == msg.sender) return;
-        uint256 begin;
-        assembly ("memory-safe") {
-            begin := add(signature, 0x20)
-        }
-        if (!_isSigned(cancelDigest(c), c.node, account, begin, signature.length, 0)) revert NotSigned(c.node, account);
-    }
-
-    /// @dev Whether a node's account stands behind a relayed message: by an approval, its key or its code.
-    function _isSigned(bytes32 digest, uint32 node, address account, uint256 begin, uint256 length, uint256 index)
-        private
-        view
-        returns (bool)
-    {
-        if (length == 0) return _approved[digest][node];
-        if (Signatures.isByKey(account, digest, begin, length)) return true;
-        if (account.code.length == 0) return false;
-        // With less gas a good signature would be taken for a bad one.
-        if (!Signatures.canAsk()) revert BatchOutOfGas(index);
-        return Signatures.isByWallet(account, digest, begin, length);
-    }
-
-    /// @dev The order that begins at an offset of a batch's records: its first number, its records and its lock.
-    function _orderAt(uint32 node, bytes calldata records, uint256 offset)
-        private
-        view
-        returns (uint256 firstSeq, uint256 count, uint256 lockUyuan)
-    {
-        bytes1 index = bytes1(uint8(node));
-        if (
-            offset % Entries.RECORD != 0 || offset >= records.length || records[offset] != index
-                || (offset != 0 && records[offset - Entries.RECORD] == index)
-        ) revert NotFirstRecord(node, offset);
-        uint256 lockNyuan;
-        for (; offset < records.length && records[offset] == index; offset += Entries.RECORD) {
-            uint256 record = uint128(bytes16(records[offset:offset + Entries.RECORD]));
-            if (count++ == 0) firstSeq = uint24(record);
-            lockNyuan += _lockNyuan(record & SELLS != 0, uint40(record >> 56), uint32(record >> 24));
-        }
-        lockUyuan = Amounts.up(lockNyuan);
-    }
-
-    /// @dev Marks an order's records as cancelled.
-    function _mark(uint32 period, uint32 node, uint256 firstSeq, uint256 count) private {
-        for (uint256 seq = firstSeq; seq < firstSeq + count; ++seq) {
-            uint256 bit = 1 << (255 - (seq & 255));
-            uint256 bits = _cancelled[period][seq >> 8];
-            if (bits & bit != 0) revert AlreadyCancelled(node, seq);
-            _cancelled[period][seq >> 8] = bits | bit;
-        }
-    }
-
-    /// @dev Raises a node's least nonce for a period, 0 for all.
-    function _raise(uint32 node, uint32 period, uint32 leastNonce) private {
-        uint32 present = leastNonceOf(node, period);
-        if (leastNonce <= present) revert NonceNotRaised(node, leastNonce, present);
-        _withdrawals[node][period].leastNonce = leastNonce;
-        _revokers[node >> 8] |= 1 << (node & 255);
-    }
-
     /// @dev Reverts an order placed by itself, leaves one out of a batch.
     function _refuse(Batch memory b, uint256 i, bytes memory reason) private {
         if (b.sender == address(0)) return _skip(i, reason);
@@ -598,13 +428,6 @@ abstract contract Orders is IOrders, Desk {
         if (outcome == IVault.Outcome.InDebt) return _error(NodeInDebt.selector, node);
         (,, uint256 lockNyuan,) = e.sums(LEAST_WH, PRICE_CAP, FEE_CAP);
         return _error(NotCovered.selector, node, Amounts.up(lockNyuan));
-    }
-
-    /// @dev The worst case of a step: a buyer never pays more than its limit, a seller buys everything back at the cap.
-    function _lockNyuan(bool sells, uint256 energyWh, uint256 limitUyuanPerKwh) private view returns (uint256) {
-        unchecked {
-            return energyWh * (sells ? PRICE_CAP : limitUyuanPerKwh + FEE_CAP); // 40 bits by at most 33
-        }
     }
 
     function _error(bytes4 selector, uint256 a) private pure returns (bytes memory) {
