@@ -48,7 +48,8 @@ abstract contract Settling is Periods {
 
         Sheet memory sheet = Sheets.read(job.bucket, buckets, p.isVoid, job.was, job.now_);
         uint256 nodes = sheet.rows();
-        bool whole = buckets.length == total && job.row == 0 && nodes <= most;
+        // Only what counts and matches in this very call keeps the first leg's shares for paying.
+        bool whole = job.pass == COUNT && buckets.length == total && job.row == 0 && nodes <= most;
         bool more = sheet.cut(job.row, most);
         if (more && (buckets.length != 1 || most < _leastNodes())) revert CannotStop(buckets.length, nodes, most);
         Course memory was;

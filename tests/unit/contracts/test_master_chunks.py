@@ -6,6 +6,7 @@ import pytest
 from web3.contract.contract import ContractFunction
 
 from market import keeper
+from market.types import Options
 from tests.unit.contracts.support import (
     FUNDS_UYUAN,
     accepted,
@@ -16,7 +17,7 @@ from tests.unit.contracts.support import (
     refused,
 )
 from tests.unit.contracts.test_master import SETTLED, settle_call, stage
-from tests.world import World, undone
+from tests.world import PENG, World, undone
 
 
 def two_buckets(world: World) -> int:
@@ -51,6 +52,34 @@ def test_settle__bucket_by_bucket__moves_what_one_call_would(world: World) -> No
     assert chunks == 6  # two buckets in three passes
     assert [world.worth(node) for node in (0, 1, 256)] == at_once
     assert at_once[1] != FUNDS_UYUAN
+
+
+@pytest.mark.parametrize("alone", [1, 2, 3, 4])
+def test_settle__the_rest_at_once__moves_what_one_call_would(world: World, alone: int) -> None:
+    """Node 2 compensates half of node 1's shortage, whoever changes the pace in between."""
+    crowd(world, 256)
+    for node in (0, 1, 2, 256):
+        world.fund(node, FUNDS_UYUAN)
+    period = world.free_period()
+    world.warp(world.market.schedule.price_deadline(period))
+    world.agree(offer(period, seller=1, buyer=256))
+    world.declare(period, 2, Options.RESERVE)
+    cleared(world, period)
+    world.warp(world.market.schedule.close(period))
+    ends = measured(1, export_wh=8_000), measured(256, import_wh=10_000)
+    world.report(period, [ends[0], measured(2, export_wh=1_000), ends[1]])
+    with undone(world):
+        assert world.keeper.settle(period, 2)
+        at_once = [world.worth(node) for node in (0, 1, 2, 256)]
+
+    for _ in range(alone):
+        world.chain.send(world.stranger, next_chunk(world, period))
+    while stage(world, period) != SETTLED:
+        call = keeper.settle_call(world.market, world.history, period, 2)
+        world.chain.send(world.stranger, call)
+
+    assert [world.worth(node) for node in (0, 1, 2, 256)] == at_once
+    assert at_once[2] == FUNDS_UYUAN + PENG.compensation_uyuan_per_kwh
 
 
 def test_settle__stopping_inside_one_of_several_buckets__is_refused(world: World) -> None:
