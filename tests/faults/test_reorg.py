@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from web3.types import EventData
 
 from market.devnet import rpc
+from market.messages import Topic
 from oracle.follower import Follower
 from oracle.journal import Event, Journal
 from tests.committee import Clock, Committee, Settings
@@ -17,7 +19,6 @@ from tests.faults.days import (
     await_calm,
     await_logged,
     logged,
-    named,
 )
 from tests.village import Village
 
@@ -46,7 +47,7 @@ def test_committee__settlement_taken_back__is_forgotten_and_settled_again(
         for seat in committee.seats:
             assert knows(committee, seat, "PeriodSettled", period)
 
-        take_back(village, "ReportProposed", period)
+        take_back(village, told_of(village, "ReportProposed", period)[0])
         assert not world.history.state(period).settled
         await_logged(clock, committee, committee.seats, "reorganised")
         clock.await_settled(period)
@@ -70,8 +71,8 @@ def test_committee__unconfirmed_votes_taken_back__are_cast_again(
         clock.await_cleared(period)
         clock.await_cleared(period + 1)
         clock.warp(schedule.close(period))
-        clock.until(lambda: sum(named(world, "Voted").values()) >= 3, "the votes")
-        assert take_back(village, "Voted", period) <= DEEP
+        clock.until(lambda: len(report_votes(village, period)) >= 3, "the votes")
+        assert take_back(village, report_votes(village, period)[0]) <= DEEP
 
         clock.await_settled(period)
         await_calm(village, committee, clock)
@@ -80,10 +81,20 @@ def test_committee__unconfirmed_votes_taken_back__are_cast_again(
     assert_as_undisturbed(village, before, [period])
 
 
-def take_back(village: Village, event: str, period: int) -> int:
-    """Replace the blocks from the first event of a period on by empty ones; return how many."""
-    chain, oracle = village.world.chain, village.world.market.oracle
-    first = chain.events(oracle, event, from_block=0, period=period)[0]
+def told_of(village: Village, event: str, period: int, **filters: int) -> list[EventData]:
+    """Return the oracle's events of a period, first to last."""
+    world = village.world
+    return world.chain.events(world.market.oracle, event, from_block=0, period=period, **filters)
+
+
+def report_votes(village: Village, period: int) -> list[EventData]:
+    """Return the votes on a period's reports."""
+    return told_of(village, "Voted", period, topic=int(Topic.REPORT))
+
+
+def take_back(village: Village, first: EventData) -> int:
+    """Replace the blocks from an event's on by empty ones; return how many."""
+    chain = village.world.chain
     depth = chain.block_number() - first["blockNumber"] + 1
     rpc(village.world.url, "anvil_reorg", [depth, []])
     assert chain.w3.eth.get_block(first["blockNumber"])["hash"] != first["blockHash"]
