@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -10,8 +9,11 @@ from market.deployment import Market
 from market.messages import Topic
 from market.packing import root_of
 from market.types import MeterReading, Quality
+from oracle.ballot import Ballot
 from oracle.journal import Journal
 from oracle.meters.roster import Roster, meter_key
+from oracle.readings import WEEK_S, Energies
+from oracle.tolerance import Tolerance
 from oracle.view import View
 
 
@@ -22,8 +24,8 @@ class Finding:
     Attributes:
         period: The period.
         version: The report's version.
-        agreed: Nodes whose reported values are what this node read.
-        unread: Nodes reported as measured that this node has no reading of.
+        agreed: Nodes whose reported values are what this node read, or their profile is.
+        unread: Nodes in it that this node has no such reading of.
         differing: What the report and the journal say where they differ, in words.
         intact: Whether the bytes in the journal match the root on chain.
     """
@@ -67,9 +69,9 @@ class Replayed:
     Attributes:
         period: The period.
         version: The report's version.
-        agreed: Nodes whose reported values are what was read.
-        differing: Nodes that were reported as measured otherwise than read.
-        unread: Nodes reported as measured that there is no reading of.
+        agreed: Nodes whose reported values are what was read, or their profile is.
+        differing: Nodes that were reported otherwise.
+        unread: Nodes in it that there is no such reading of.
         support: This node's vote on it, None if it cast none.
     """
 
@@ -126,64 +128,88 @@ def periods_of(journal: Journal, first: int = 0) -> Iterator[tuple[int, View]]:
 
 
 def replay(
-    journal: Journal, roster: Roster, first: int = 0, last: int | None = None
+    journal: Journal,
+    roster: Roster,
+    tolerance: Tolerance,
+    first: int = 0,
+    last: int | None = None,
 ) -> Iterator[Replayed]:
     """Recompute every accepted report from a journal alone.
 
     Args:
         journal: The node's journal.
         roster: The meters the node reads.
+        tolerance: How far a report may be from what was read.
         first: First period.
         last: Last period, None for all.
     """
-    meter_of = {meter_key(meter): meter for meter in roster}
+    look = _Look(journal, roster, tolerance)
     for period, view in periods_of(journal, first):
         if last is not None and period > last:
             return
-        own = journal.readings(period)
         for version, ballot in sorted(view.period(period).reports.items()):
-            words: Counter[str] = Counter()
-            for node, reading in ballot.readings().items():
-                mine = own.get(meter_of.get(view.meters.get(node, b""), ""))
-                if reading.quality is Quality.SUBSTITUTED:
-                    continue
-                same = mine == (reading.import_wh, reading.export_wh)
-                words["unread" if mine is None else "agreed" if same else "differing"] += 1
+            seen = look.at(ballot, view)
             vote = journal.vote(ballot.proposal)
             said = vote is not None and vote.digest == ballot.proposal.digest
             support = vote.support if vote is not None and said else None
-            counts = (words["agreed"], words["differing"], words["unread"])
+            counts = (seen.agreed, len(seen.differing), seen.unread)
             yield Replayed(period, version, *counts, support)
 
 
-def verify(journal: Journal, market: Market, roster: Roster) -> Iterator[Finding]:
+def verify(
+    journal: Journal, market: Market, roster: Roster, tolerance: Tolerance
+) -> Iterator[Finding]:
     """Compare every accepted report with the journal's own readings and with the chain.
 
     Args:
         journal: The node's journal.
         market: The market.
         roster: The meters the node reads.
+        tolerance: How far a report may be from what was read.
     """
-    meter_of = {meter_key(meter): meter for meter in roster}
+    look = _Look(journal, roster, tolerance)
     for period, view in periods_of(journal):
-        names = {node: meter_of[key] for node, key in view.meters.items() if key in meter_of}
-        own = journal.readings(period)
         for version, ballot in sorted(view.period(period).reports.items()):
             call = market.oracle.functions.reportRoot(period, version)
             intact = root_of(ballot.buckets) == bytes(market.chain.read(call))
-            agreed = unread = 0
-            differing = []
-            for node, reading in sorted(ballot.readings().items()):
-                mine = own.get(names.get(node, ""))
-                if reading.quality is Quality.SUBSTITUTED:
-                    continue
-                if mine is None:
-                    unread += 1
-                elif mine == (reading.import_wh, reading.export_wh):
-                    agreed += 1
-                else:
-                    differing.append(_difference(node, names[node], reading, mine))
-            yield Finding(period, version, agreed, unread, tuple(differing), intact)
+            seen = look.at(ballot, view)
+            yield Finding(period, version, seen.agreed, seen.unread, seen.differing, intact)
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    agreed: int
+    unread: int
+    differing: tuple[str, ...]
+
+
+class _Look:
+    """Recomputes reports from a journal: measured entries, and substitutes by their profile."""
+
+    def __init__(self, journal: Journal, roster: Roster, tolerance: Tolerance) -> None:
+        self._journal, self._tolerance = journal, tolerance
+        self._meter_of = {meter_key(meter): meter for meter in roster}
+        self._periods_per_week = WEEK_S // roster.period_s
+
+    def at(self, ballot: Ballot, view: View) -> _Seen:
+        """Compare a report's entries with what the journal has of their meters."""
+        period = ballot.proposal.period
+        sources = {
+            Quality.MEASURED: self._journal.readings(period),
+            Quality.SUBSTITUTED: self._journal.readings(period - self._periods_per_week),
+        }
+        agreed = unread = 0
+        differing = []
+        for node, said in sorted(ballot.readings().items()):
+            meter = self._meter_of.get(view.meters.get(node, b""), "")
+            mine = sources[said.quality].get(meter)
+            if mine is None:
+                unread += 1
+            elif self._tolerance.covers(said, MeterReading(node, said.quality, mine[1], mine[0])):
+                agreed += 1
+            else:
+                differing.append(_difference(meter, said, mine))
+        return _Seen(agreed, unread, tuple(differing))
 
 
 def period_lines(journal: Journal, last: int) -> list[PeriodLine]:
@@ -200,8 +226,10 @@ def period_lines(journal: Journal, last: int) -> list[PeriodLine]:
     return lines[-last:]
 
 
-def _difference(node: int, meter: str, reported: MeterReading, mine: tuple[int, int]) -> str:
+def _difference(meter: str, said: MeterReading, mine: Energies) -> str:
+    how = "reported" if said.quality is Quality.MEASURED else "substituted"
+    what = "read" if said.quality is Quality.MEASURED else "read a week before"
     return (
-        f"node {node} ({meter}): reported import {reported.import_wh} Wh export "
-        f"{reported.export_wh} Wh, read import {mine[0]} Wh export {mine[1]} Wh"
+        f"node {said.node} ({meter}): {how} import {said.import_wh} Wh export {said.export_wh} Wh, "
+        f"{what} import {mine[0]} Wh export {mine[1]} Wh"
     )

@@ -167,7 +167,7 @@ def verify(config: ConfigOption = Path("node.toml")) -> None:
             )
         roster = load_roster(settings.meters.roster, market.schedule.length_s)
         reports = bad = 0
-        for finding in findings(journal, market, roster):
+        for finding in findings(journal, market, roster, settings.tolerance):
             reports += 1
             bad += not finding.good
             name = f"period {finding.period} v{finding.version}"
@@ -176,7 +176,7 @@ def verify(config: ConfigOption = Path("node.toml")) -> None:
             for difference in finding.differing:
                 typer.echo(f"{name}: {difference}")
             if finding.unread:
-                typer.echo(f"{name}: {finding.unread} measured values this node has no reading of")
+                typer.echo(f"{name}: {finding.unread} values this node has no reading of")
         typer.echo(f"{reports} reports, {reports - bad} as read, {bad} not")
         if bad:
             raise typer.Exit(1)
@@ -204,7 +204,7 @@ def replay(
                 raise JournalError(f"no node has used {settings.journal} yet; start it once")
             roster = load_roster(settings.meters.roster, int(period_s))
             wrong = 0
-            for line in replayed(journal, roster, first, last):
+            for line in replayed(journal, roster, settings.tolerance, first, last):
                 typer.echo(line)
                 wrong += line.wrong
         if wrong:

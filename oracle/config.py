@@ -23,7 +23,11 @@ from pydantic import (
 )
 
 from market.tariff import Weather
-from oracle.meters.settings import LiveConfig
+from oracle.meters.settings import LiveConfig, SunspecConfig
+from oracle.tolerance import Tolerance
+
+ASKED_TOLERANCE_WH = 20
+"""What 10 kW of change between two polls of a few seconds may come to at the edges of a period."""
 
 
 class ConfigError(Exception):
@@ -219,9 +223,14 @@ class ReportConfig(_Table):
     Attributes:
         patience_s: How long after a period's close to wait for silent meters before their values
             are substituted; by default half a round.
+        tolerance_wh: How far a reported energy may be from this node's; by default 20 if a source
+            is asked, as SunSpec devices are, for every seat asks at its own instants, otherwise 0.
+        tolerance_percent: The same in percent of the energy; the larger of the two counts.
     """
 
     patience_s: Annotated[int, Field(ge=0)] | None = None
+    tolerance_wh: Annotated[int, Field(ge=0)] | None = None
+    tolerance_percent: Annotated[float, Field(ge=0, le=10)] = 0.0
 
 
 class FaultConfig(_Table):
@@ -323,6 +332,15 @@ class NodeConfig(_Table):
     report: ReportConfig = ReportConfig()
     monitor: MonitorConfig = MonitorConfig()
     simulate: SimulateConfig = SimulateConfig()
+
+    @property
+    def tolerance(self) -> Tolerance:
+        """How far reports may be from what this node has read."""
+        live, stated_wh = self.meters.live, self.report.tolerance_wh
+        asks = live is not None and any(isinstance(s, SunspecConfig) for s in live.sources)
+        usual_wh = ASKED_TOLERANCE_WH if asks else 0
+        wh = usual_wh if stated_wh is None else stated_wh
+        return Tolerance(wh, self.report.tolerance_percent)
 
 
 def load_config(path: Path) -> NodeConfig:

@@ -90,7 +90,7 @@ class Node:
         self._attach()
         self._head = self._follower.look()
         self._roster, self._source = open_meters(config, self._schedule, lambda: self._head.at)
-        self._readings = OwnReadings(self._journal, self._source, self._roster)
+        self._readings = self._open_readings()
         self._prices = price_source(config.prices, self._schedule)
         table = bytes(chain.read(self._market.grid.functions.table()))
         self._wires = open_wires(config.grid, table, self._roster)
@@ -138,7 +138,10 @@ class Node:
         """Forget what may not have become durable: what the journal holds is what counts."""
         self._journal.close()
         self._attach()
-        self._readings = OwnReadings(self._journal, self._source, self._roster)
+        self._readings = self._open_readings()
+
+    def _open_readings(self) -> OwnReadings:
+        return OwnReadings(self._journal, self._source, self._roster, lambda: self._head.at)
 
     @property
     def summary(self) -> str:
@@ -293,6 +296,7 @@ class Node:
             patience_s=clock.round_length_s // 2 if patience_s is None else patience_s,
             periods=range(self._floor, gated + 1),
             contradictions=self._witness.contradictions(self._floor),
+            tolerance=self._config.tolerance,
         )
 
     def _forget(self, gated: int) -> None:
@@ -328,7 +332,7 @@ class Node:
         incomplete = [period for period in earlier if period in self._incomplete]
         again = self._in_turn(incomplete, REREAD_INCOMPLETE)
         for period in (*fresh, *again, *self._in_turn(earlier, REREAD_COMPLETE)):
-            s.readings.collect(period, s.now)
+            s.readings.collect(period)
             complete = s.readings.is_complete(period, s.view.meters)
             (self._incomplete.discard if complete else self._incomplete.add)(period)
         self._reread += 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from market.forecast import DAY_S, periods_per_day
@@ -21,28 +21,43 @@ Energies = tuple[int, int]
 class OwnReadings:
     """The readings of one node's meters."""
 
-    def __init__(self, journal: Journal, source: MeterSource, roster: Roster) -> None:
-        """Read a source into a journal."""
-        self._journal, self._source = journal, source
+    def __init__(
+        self, journal: Journal, source: MeterSource, roster: Roster, clock: Callable[[], int]
+    ) -> None:
+        """Read a source into a journal.
+
+        Args:
+            journal: Where readings are kept before anything is made of them.
+            source: What the meters tell.
+            roster: The meters.
+            clock: Tells chain time, Unix seconds.
+        """
+        self._journal, self._source, self._clock = journal, source, clock
+        self._roster = roster
         self._meter_of = {meter_key(meter): meter for meter in roster}
         self._periods_per_week = WEEK_S // roster.period_s
         self._periods_per_day = periods_per_day(roster.period_s)
         self._measured: dict[int, dict[str, Energies]] = {}
-        self._history: dict[int, dict[str, Energies]] = {}
         self._opinions: dict[int, tuple[int, Mapping[int, MeterReading]]] = {}
+        self._looked_back: set[int] = set()
         self._told: set[str] = set()
 
-    def collect(self, period: int, now_s: int) -> None:
-        """Ask the source for a closed period, and journal what is new or changed."""
+    def collect(self, period: int, *, tell: bool = True) -> None:
+        """Ask the source for a closed period, and journal what is new or changed.
+
+        Args:
+            period: The period.
+            tell: Whether to log what is refused.
+        """
         known = self.measured(period)
         fresh = [
             reading
-            for reading in self._read(period, tell=True)
+            for reading in self._read(period, tell=tell)
             if known.get(reading.meter) != (reading.import_wh, reading.export_wh)
         ]
         if not fresh:
             return
-        self._journal.add_readings(fresh, now_s)
+        self._journal.add_readings(fresh, self._clock())
         known.update({r.meter: (r.import_wh, r.export_wh) for r in fresh})
         for changed in (period, period + self._periods_per_week):
             self._opinions.pop(changed, None)
@@ -94,7 +109,7 @@ class OwnReadings:
         meter, earlier = self._meter_of.get(key), period - self._periods_per_week
         if meter is None or earlier < 0:
             return None
-        energies = self.measured(earlier).get(meter) or self._past(earlier).get(meter)
+        energies = self._past(earlier).get(meter)
         if energies is None:
             return None
         import_wh, export_wh = energies
@@ -106,7 +121,7 @@ class OwnReadings:
         A meter without such a reading is left out; nothing is expected of it.
         """
         earlier = period - self._periods_per_day
-        return {} if earlier < 0 else {**self._past(earlier), **self.measured(earlier)}
+        return {} if earlier < 0 else self._past(earlier)
 
     def meter_names(self, meters: Mapping[int, bytes]) -> Mapping[int, str]:
         """Return the roster's meters by node.
@@ -119,18 +134,21 @@ class OwnReadings:
     def forget(self, before: int) -> None:
         """Drop periods before one from memory, but for a week before it; the journal keeps them."""
         week = self._periods_per_week
-        caches: tuple[dict[int, Any], ...] = (self._measured, self._history, self._opinions)
+        caches: tuple[dict[int, Any], ...] = (self._measured, self._opinions)
         for cache in caches:
             latest = max(cache, default=before)
             for period in [p for p in cache if p < before - week or latest - week < p < before]:
                 del cache[period]
+        self._looked_back &= self._measured.keys()
 
-    def _past(self, period: int) -> dict[str, Energies]:
-        if period not in self._history:
-            self._history[period] = {
-                r.meter: (r.import_wh, r.export_wh) for r in self._read(period, tell=False)
-            }
-        return self._history[period]
+    def _past(self, period: int) -> Mapping[str, Energies]:
+        """Return what was read of an earlier period; this node may not have been there then."""
+        known = self.measured(period)
+        if period not in self._looked_back:
+            self._looked_back.add(period)
+            if len(known) < len(self._roster):
+                self.collect(period, tell=False)
+        return known
 
     def _read(self, period: int, *, tell: bool) -> list[Reading]:
         """Return the source's good readings, and tell each refusal once."""

@@ -56,7 +56,8 @@ class Desk:
         self, folder: Path, roster: Roster = ROSTER, members: Sequence[str] = tuple(ROSTER)
     ) -> None:
         self.source = Known()
-        self.readings = OwnReadings(Journal(folder / "journal.sqlite"), self.source, roster)
+        journal = Journal(folder / "journal.sqlite")
+        self.readings = OwnReadings(journal, self.source, roster, lambda: CLOSE)
         self.view = View()
         self.wires: Wires | None = None
         self._number = 0
@@ -72,7 +73,7 @@ class Desk:
 
     def read(self, period: int, **values: int) -> None:
         self.source.values[period] = values
-        self.readings.collect(period, CLOCK.close(period))
+        self.readings.collect(period)
 
     def propose(self, *entries: MeterReading, version: int = 1, round_: int = 0) -> None:
         buckets = tuple(pack_readings(entries))

@@ -27,6 +27,7 @@ from oracle.config import ReportConfig
 from oracle.follower import CONTRACTS, Follower, _kinds
 from oracle.journal import Journal
 from oracle.node import Node
+from oracle.tolerance import EXACT
 from tests.world import default_schedule
 
 BLOCKS_PER_PERIOD = 10
@@ -142,7 +143,7 @@ class PaperNode:
         self.journal = Journal(journal)
         self.follower = Follower(market, self.journal, 0, CHUNK_BLOCKS)
         node: Any = Node.__new__(Node)
-        node._config = SimpleNamespace(seat=0, report=ReportConfig())
+        node._config = SimpleNamespace(seat=0, report=ReportConfig(), tolerance=EXACT)
         node._signer, node._schedule, node._first_period = "", SCHEDULE, 0
         node._journal, node._follower, node._view = self.journal, self.follower, self.follower.view
         node._floor, node._incomplete, node._quorums = (

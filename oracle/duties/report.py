@@ -1,16 +1,15 @@
 """Reports on closed periods: proposes what this node read, and judges what others propose.
 
-In the first rounds, one for every seat, a report is right if it says exactly what a node would
-say. If none wins, the meters told the seats different things. From then on a report follows what
-a quorum has said of a node, whatever else was said; a node without such a quorum is substituted,
-or left out where the seats' profiles differ too. So a meter that is not believed harms its own
-node alone, and a seat that lies nobody whose meter told the others the same.
+In the first rounds, one for every seat, a report is right if it says what a node would say, within
+its tolerance. If none wins, the meters told the seats different things. From then on a report
+follows what a quorum has said of a node, whatever else was said; a node without such a quorum is
+substituted, or left out where the seats' profiles differ too. So a meter that is not believed harms
+its own node alone, and a seat that lies nobody whose meter told the others the same.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from market.messages import Proposal, Topic
@@ -19,6 +18,7 @@ from market.schedule import primary
 from market.types import MeterReading, Quality
 from oracle.ballot import Ballot
 from oracle.duties.situation import ProposeReport, Situation, Vote
+from oracle.tolerance import EXACT, Tolerance
 from oracle.view import PeriodView
 
 MOST_TRIES = 3
@@ -51,14 +51,16 @@ class Leniency:
     """What a seat puts up with once every seat has had its turn without a decision.
 
     Attributes:
-        agreed: What a quorum of the seats has said of a node, None for nothing at all.
-        disputed: The nodes of which the seats have said different things, no quorum the same.
+        said: What the seats that spoke have said of each node, None for nothing at all.
+        quorum: As many of them as decide.
         substitutes: The profile values this node has, by node, measured or not.
+        tolerance: How far apart words may be and still say the same.
     """
 
-    agreed: Mapping[int, MeterReading | None]
-    disputed: frozenset[int]
+    said: Mapping[int, Sequence[MeterReading | None]]
+    quorum: int
     substitutes: Mapping[int, MeterReading]
+    tolerance: Tolerance = EXACT
 
     def accepts(self, node: int, said: MeterReading | None) -> bool:
         """Return whether a report may say something of a node that this node would not say.
@@ -66,24 +68,34 @@ class Leniency:
         What a quorum has said stands. Of any other node a report may say less than this node
         knows, for that can be corrected later, but never more.
         """
-        if node in self.agreed:
-            return said == self.agreed[node]
-        return said is None or said == self.substitutes.get(node)
+        if self._is_backed(node, said):
+            return True
+        if any(self._is_backed(node, word) for word in self.said.get(node, ())):
+            return False
+        return said is None or self.tolerance.covers(said, self.substitutes.get(node))
 
     def apply(
         self, own: Mapping[int, MeterReading], *, substituting: bool
     ) -> dict[int, MeterReading]:
-        """Return the report to propose: what is agreed, and of disputed nodes nothing measured.
+        """Return the report to propose: what a quorum said, and of disputed nodes nothing measured.
 
         Args:
             own: What this node would report, by node.
             substituting: Whether to substitute disputed nodes, rather than leave them out.
         """
-        changed = dict(self.agreed)
-        for node in self.disputed:
-            changed[node] = self.substitutes.get(node) if substituting else None
-        merged = {**own, **changed}
+        merged: dict[int, MeterReading | None] = dict(own)
+        for node, words in self.said.items():
+            agreed = [word for word in (own.get(node), *words) if self._is_backed(node, word)]
+            if agreed:
+                merged[node] = agreed[0]
+            elif not all(self.tolerance.covers(word, words[0]) for word in words):
+                merged[node] = self.substitutes.get(node) if substituting else None
         return {node: reading for node, reading in merged.items() if reading is not None}
+
+    def _is_backed(self, node: int, word: MeterReading | None) -> bool:
+        """Return whether a quorum has said so."""
+        same = (self.tolerance.covers(word, other) for other in self.said.get(node, ()))
+        return sum(same) >= self.quorum
 
 
 def propose(s: Situation) -> Iterator[ProposeReport]:
@@ -131,6 +143,7 @@ def vote(s: Situation) -> Iterator[Vote]:
 def objections(
     proposed: Mapping[int, MeterReading],
     own: Mapping[int, MeterReading],
+    tolerance: Tolerance = EXACT,
     leniency: Leniency | None = None,
 ) -> list[Objection]:
     """Compare a first report with what this node knows.
@@ -138,12 +151,13 @@ def objections(
     Args:
         proposed: The report, by node.
         own: What this node would report, by node.
+        tolerance: How far it may be from that.
         leniency: What else to put up with, None for nothing.
     """
     found = []
     for node in sorted(proposed.keys() | own.keys()):
         said, known = proposed.get(node), own.get(node)
-        if said == known or (leniency and leniency.accepts(node, said)):
+        if tolerance.covers(said, known) or (leniency and leniency.accepts(node, said)):
             continue
         if said is None:
             found.append(Objection(node, f"is left out, I have {_told(known)}"))
@@ -158,16 +172,20 @@ def corrections(
     proposed: Mapping[int, MeterReading],
     own: Mapping[int, MeterReading],
     accepted: Mapping[int, MeterReading],
+    tolerance: Tolerance = EXACT,
 ) -> list[Objection]:
     """Compare a corrected report with what this node knows and what was accepted before.
 
-    An entry is right if it is this node's own, or stays as it was; something must have changed.
+    An entry is right if it stays as it was, or becomes what this node has where that shows the
+    accepted one to be wrong; something must have changed.
     """
-    found = [
-        Objection(node, f"becomes {_told(proposed.get(node))}, I have {_told(own.get(node))}", True)
-        for node in sorted(proposed.keys() | own.keys() | accepted.keys())
-        if proposed.get(node) not in (own.get(node), accepted.get(node))
-    ]
+    found = []
+    for node in sorted(proposed.keys() | own.keys() | accepted.keys()):
+        said, known, stood = proposed.get(node), own.get(node), accepted.get(node)
+        mends = tolerance.covers(said, known) and not tolerance.covers(known, stood)
+        if said != stood and not mends:
+            why = f"becomes {_told(said)}, I have {_told(known)}"
+            found.append(Objection(node, why, may_pass=True))
     if not found and proposed == accepted:
         found.append(Objection(0, "nothing changes"))
     return found
@@ -193,10 +211,14 @@ def _correction(s: Situation, period: int, p: PeriodView) -> Iterator[Mapping[in
     """Name the accepted report with this node's readings in it if that changes anything."""
     accepted = p.reports[p.version].readings()
     own = s.readings.opinion(period, s.view.meters)
-    measured = {n: r for n, r in own.items() if r.quality is Quality.MEASURED}
-    corrected = {**accepted, **measured}
-    if corrected != accepted:
-        yield corrected
+    better = {
+        node: reading
+        for node, reading in own.items()
+        if reading.quality is Quality.MEASURED
+        and not s.tolerance.covers(reading, accepted.get(node))
+    }
+    if better:
+        yield {**accepted, **better}
 
 
 def _packed(readings: Mapping[int, MeterReading]) -> tuple[bytes, ...]:
@@ -228,10 +250,9 @@ def _judge(s: Situation, period: int, p: PeriodView, ballot: Ballot) -> list[Obj
         return [Objection(0, "the readings are not packed in the fewest buckets")]
     own = s.readings.opinion(period, s.view.meters)
     if proposal.version > 1:
-        return corrections(proposed, own, p.reports[p.version].readings())
-    if _is_strict(s, period, proposal):
-        return objections(proposed, own)
-    return objections(proposed, own, _leniency(s, period, p, own))
+        return corrections(proposed, own, p.reports[p.version].readings(), s.tolerance)
+    strict = _is_strict(s, period, proposal)
+    return objections(proposed, own, s.tolerance, None if strict else _leniency(s, period, p, own))
 
 
 def _leniency(
@@ -247,19 +268,14 @@ def _leniency(
             supporters = [seat for seat, support in ballot.votes.items() if support]
             said.update(dict.fromkeys((ballot.proposer, *supporters), ballot.readings()))
     said[s.seat] = own
-    quorum = 2 * s.seats(period) // 3 + 1
-    agreed: dict[int, MeterReading | None] = {}
-    disputed = set()
-    for node in set[int]().union(*said.values()):
-        words = Counter(report.get(node) for report in said.values())
-        word, seats = words.most_common(1)[0]
-        if seats >= quorum:
-            agreed[node] = word
-        elif len(words) > 1:
-            disputed.add(node)
+    nodes = set[int]().union(*said.values())
     every = {n: s.readings.substitute(period, n, key) for n, key in s.view.meters.items()}
-    substitutes = {n: reading for n, reading in every.items() if reading is not None}
-    return Leniency(agreed, frozenset(disputed), substitutes)
+    return Leniency(
+        {node: tuple(report.get(node) for report in said.values()) for node in nodes},
+        2 * s.seats(period) // 3 + 1,
+        {n: reading for n, reading in every.items() if reading is not None},
+        s.tolerance,
+    )
 
 
 def _told(reading: MeterReading | None) -> str:

@@ -11,6 +11,7 @@ from market.prices import PeriodPrices
 from market.schedule import Schedule
 from oracle.pricing import PriceSource
 from oracle.readings import OwnReadings
+from oracle.tolerance import EXACT, Tolerance
 from oracle.view import View
 from oracle.wires import Wires
 from oracle.witness import Contradiction
@@ -196,6 +197,7 @@ class Situation:
         patience_s: How long after a close to wait for silent meters.
         periods: Periods whose gate has closed and that may still need something, ascending.
         contradictions: What convicts seats, in those periods.
+        tolerance: How far reports may be from what this node has read.
     """
 
     now: int
@@ -211,6 +213,7 @@ class Situation:
     patience_s: int
     periods: range
     contradictions: Sequence[Contradiction] = ()
+    tolerance: Tolerance = EXACT
 
     def seats(self, period: int) -> int:
         """Return the size of a period's committee."""

@@ -158,6 +158,7 @@ def test_operating__table_of_keys__is_that_of_the_code() -> None:
     written = {"None": "", "()": "none"}
     known = {key: written.get(str(default), str(default)) for key, default in keys(NodeConfig)}
     known["report.patience_s"] = "half a round"
+    known["report.tolerance_wh"] = "20 or 0"
 
     assert told == known
 

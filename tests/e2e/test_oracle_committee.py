@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from market.devnet import rpc
 from market.settlement import Mode
@@ -106,7 +107,7 @@ def test_committee__silent_meter__is_substituted_and_has_delivered_nothing_in_th
         substitute = replace(earlier, quality=Quality.SUBSTITUTED)
         reported = village.true_readings(period) | {silent: substitute}
         before, clock = village.worths(), Clock(world.market)
-        with village.committee(tmp_path, Settings(meters, faults=[quiet])):
+        with village.committee(tmp_path, Settings(meters, faults=[quiet])) as committee:
             clock.await_cleared(period)
             clock.await_settled(period)
             assert {r.node: r for r in world.history.readings(period, 1)} == reported
@@ -117,6 +118,24 @@ def test_committee__silent_meter__is_substituted_and_has_delivered_nothing_in_th
             clock.await_final(period)
         assert village.expected(period, reported, Mode.FINAL).nets_uyuan == model.nets_uyuan
         assert world.balance(silent)[1] == 0
+        # The journals have the week before, too, so the substitute can be recomputed from them.
+        for command in ("verify", "replay"):
+            said = asked(committee, 0, command)
+            assert said.exit_code == 0, said.output
+            assert "no reading of" not in said.output
+            assert ", 0 not read" in said.output or "1 reports, 1 as read" in said.output
+        journal = sqlite3.connect(committee.journal(0))
+        with journal:
+            journal.execute(
+                "UPDATE readings SET import_wh = import_wh + 1 WHERE (period, meter) = (?, ?)",
+                (period - WEEK, METER),
+            )
+        journal.close()
+        said = asked(committee, 0, "verify")
+        assert said.exit_code == 1
+        assert f"node {silent} ({METER}): substituted import {substitute.import_wh} Wh" in (
+            said.output
+        )
 
 
 def test_committee__seat_out_of_funds__others_go_on_and_it_returns(
@@ -162,5 +181,9 @@ def test_committee__killed_and_restarted__resumes_with_one_word_a_round(
 
 
 def verified(committee: Committee, seat: int) -> int:
-    command = ["verify", "--config", str(committee.configuration(seat))]
-    return CliRunner().invoke(app, command).exit_code
+    return asked(committee, seat, "verify").exit_code
+
+
+def asked(committee: Committee, seat: int, command: str) -> Result:
+    """Return what a node's command line says of its journal."""
+    return CliRunner().invoke(app, [command, "--config", str(committee.configuration(seat))])

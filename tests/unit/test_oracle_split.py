@@ -171,16 +171,20 @@ def test_split__two_seats_away_in_the_strict_rounds__still_a_report(tmp_path: Pa
 
 def test_objections__lenient__what_a_quorum_said_or_less() -> None:
     own = {1: measured(1, 9), 2: measured(2, 9)}
-    lenient = Leniency({2: measured(2, 8)}, frozenset({1}), {1: substituted(1, 4)})
+    said = {
+        1: [measured(1, 9), measured(1, 7), measured(1, 7)],
+        2: [measured(2, 9), measured(2, 8), measured(2, 8), measured(2, 8)],
+    }
+    lenient = Leniency(said, 3, {1: substituted(1, 4)})
     agreed = {2: measured(2, 8)}
-    assert not objections({1: substituted(1, 4), **agreed}, own, lenient)
-    assert not objections(agreed, own, lenient)
-    assert not objections(own, own, lenient)
+    assert not objections({1: substituted(1, 4), **agreed}, own, leniency=lenient)
+    assert not objections(agreed, own, leniency=lenient)
+    assert not objections(own, own, leniency=lenient)
     assert objections({1: substituted(1, 4), **agreed}, own)
-    assert objections({1: substituted(1, 3), **agreed}, own, lenient)
-    assert objections({1: measured(1, 4), **agreed}, own, lenient)
-    assert objections({1: measured(1, 9), 2: substituted(2, 4)}, own, lenient)
-    assert objections({1: measured(1, 9)}, own, lenient)
+    assert objections({1: substituted(1, 3), **agreed}, own, leniency=lenient)
+    assert objections({1: measured(1, 4), **agreed}, own, leniency=lenient)
+    assert objections({1: measured(1, 9), 2: substituted(2, 4)}, own, leniency=lenient)
+    assert objections({1: measured(1, 9)}, own, leniency=lenient)
 
 
 def test_vote__agreed_by_a_quorum__not_replaced_in_a_lenient_round(tmp_path: Path) -> None:
