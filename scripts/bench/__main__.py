@@ -26,6 +26,7 @@ PARTS = {
     "AC power flow": ("scripts.bench.powerflow", "{}"),
     "Ingest of live meters": ("scripts.bench.ingest", "{}"),
     "Throughput": ("scripts.bench.throughput", "{}"),
+    "From a period's close to its settlement": ("scripts.bench.settling", "{}"),
     "What tricks earn": ("scripts.bench.gaming", "{}"),
 }
 """Title, and module with how its output stands on the page."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -47,6 +47,8 @@ MAX_FEE_WEI = 10**12
 RPC_BATCH = 100
 RAW = "eth_sendRawTransaction"
 PROSUMER = 3
+CAPACITY_WH = 10**6
+"""Of every node, in a period and direction."""
 GRID = Path(__file__).resolve().parents[2] / "data" / "simbench-rural1" / "grid.json"
 
 SCHEDULE = Schedule(
@@ -157,14 +159,27 @@ class Run:
                 raise SystemExit(f"transaction {answer['result']} failed")
 
 
-def populate(run: Run, nodes: int) -> list[LocalAccount]:
-    """Admit and fund the nodes; odd ids will sell, even ones buy."""
+def nameless(node: int) -> bytes:
+    """Return the registry's word for a meter nobody reads."""
+    return bytes(keccak(node.to_bytes(4, "big")))
+
+
+def populate(
+    run: Run, nodes: int, meter_of: Callable[[int], bytes] = nameless
+) -> list[LocalAccount]:
+    """Admit and fund the nodes; odd ids will sell, even ones buy.
+
+    Args:
+        run: The market.
+        nodes: How many.
+        meter_of: What the registry calls a node's meter.
+    """
     market = run.market
     people = [Account.from_key(keccak(text=f"node {n}")) for n in range(1, nodes + 1)]
     buses = market.chain.read(market.grid.functions.busCount())
     admissions = [
-        (a.address, keccak(i.to_bytes(4, "big")), i % buses, PROSUMER, 10**6, 10**6)
-        for i, a in enumerate(people)
+        (a.address, meter_of(node), (node - 1) % buses, PROSUMER, CAPACITY_WH, CAPACITY_WH)
+        for node, a in enumerate(people, start=1)
     ]
     admit = market.registry.functions.admit
     batches = [admit(admissions[i : i + ADMISSIONS]) for i in range(0, nodes, ADMISSIONS)]
@@ -237,7 +252,7 @@ def readings(nodes: int) -> list[MeterReading]:
 def trade(run: Run, orders: Sequence[SignedOrder], nodes: int) -> None:
     """Take the period from signed orders to settled."""
     market, schedule = run.market, SCHEDULE
-    keeper, oracle = Keeper.of(market, run.sender), market.oracle.functions
+    keeper = Keeper.of(market, run.sender)
     with run.phase("orders"):
         relay(run, orders)
     run.warp(schedule.gate(PERIOD))
@@ -247,6 +262,12 @@ def trade(run: Run, orders: Sequence[SignedOrder], nodes: int) -> None:
         attempt, root, _ = market.chain.read(market.master.functions.clearingOf(PERIOD))
         vote(run, Proposal(Topic.CLEARING, PERIOD, attempt, 0, bytes(root)))
     run.warp(schedule.close(PERIOD))
+    close_and_settle(run, nodes)
+
+
+def close_and_settle(run: Run, nodes: int) -> None:
+    """Take a closed period to settled as one process that has all keys."""
+    market, oracle = run.market, run.market.oracle.functions
     buckets = pack_readings(readings(nodes))
     with run.phase("report"):
         primary = run.seats[PERIOD % len(run.seats)]
@@ -255,7 +276,7 @@ def trade(run: Run, orders: Sequence[SignedOrder], nodes: int) -> None:
     with run.phase("vote on the report"):
         vote(run, Proposal(Topic.REPORT, PERIOD, 1, 0, root_of(buckets)))
     with run.phase("settle"):
-        keeper.settle(PERIOD)
+        Keeper.of(market, run.sender).settle(PERIOD)
 
 
 def anvil_mgas_per_s(run: Run) -> float:
