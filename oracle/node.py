@@ -332,7 +332,9 @@ class Node:
         incomplete = [period for period in earlier if period in self._incomplete]
         again = self._in_turn(incomplete, REREAD_INCOMPLETE)
         for period in (*fresh, *again, *self._in_turn(earlier, REREAD_COMPLETE)):
-            s.readings.collect(period)
+            # What has not come yet is no refusal while it is waited for.
+            late = s.now >= s.schedule.close(period) + s.patience_s
+            s.readings.collect(period, tell=late)
             complete = s.readings.is_complete(period, s.view.meters)
             (self._incomplete.discard if complete else self._incomplete.add)(period)
         self._reread += 1

@@ -14,6 +14,9 @@ from oracle.meters.source import MeterSource, Reading, Refusal, SourceError
 
 WEEK_S = 7 * DAY_S
 
+SHOWN_REFUSALS = 5
+"""Refusals of a period that are spelled out; a broker that is away would otherwise fill the log."""
+
 Energies = tuple[int, int]
 """Import and export, Wh."""
 
@@ -40,7 +43,7 @@ class OwnReadings:
         self._measured: dict[int, dict[str, Energies]] = {}
         self._opinions: dict[int, tuple[int, Mapping[int, MeterReading]]] = {}
         self._looked_back: set[int] = set()
-        self._told: set[str] = set()
+        self._told: dict[int, set[str]] = {}
 
     def collect(self, period: int, *, tell: bool = True) -> None:
         """Ask the source for a closed period, and journal what is new or changed.
@@ -140,6 +143,7 @@ class OwnReadings:
             for period in [p for p in cache if p < before - week or latest - week < p < before]:
                 del cache[period]
         self._looked_back &= self._measured.keys()
+        self._told = {period: told for period, told in self._told.items() if period >= before}
 
     def _past(self, period: int) -> Mapping[str, Energies]:
         """Return what was read of an earlier period; this node may not have been there then."""
@@ -151,19 +155,30 @@ class OwnReadings:
         return known
 
     def _read(self, period: int, *, tell: bool) -> list[Reading]:
-        """Return the source's good readings, and tell each refusal once."""
-        readings = []
+        """Return the source's good readings, and tell what it refuses."""
+        readings, refusals = [], []
         try:
             for answer in self._source.read(period):
                 if isinstance(answer, Reading):
                     readings.append(answer)
-                elif tell:
-                    self._tell(answer)
+                else:
+                    refusals.append(answer)
         except SourceError as exc:
             log.error("meters failed", period=period, problem=exc)
+        if tell and refusals:
+            self._tell(period, refusals)
         return readings
 
-    def _tell(self, refusal: Refusal) -> None:
-        if str(refusal) not in self._told:
-            self._told.add(str(refusal))
+    def _tell(self, period: int, refusals: list[Refusal]) -> None:
+        """Tell the first refusals of a period, each once, and how many more there are, once."""
+        told = self._told.setdefault(period, set())
+        if len(told) > SHOWN_REFUSALS:
+            return
+        fresh = [refusal for refusal in refusals if str(refusal) not in told]
+        shown = fresh[: SHOWN_REFUSALS - len(told)]
+        for refusal in shown:
+            told.add(str(refusal))
             log.warning("reading refused", period=refusal.period, problem=refusal)
+        if len(fresh) > len(shown):
+            told.add("more")
+            log.warning("more readings refused", period=period, more=len(fresh) - len(shown))

@@ -155,13 +155,30 @@ def speak(port: int, at_s: int, registers: Mapping[str, tuple[int, int]]) -> Non
 
 
 def await_cleared(run: Run) -> None:
-    """Wait until the committee has cleared the period."""
-    history, give_up = History(run.market), time.monotonic() + LONGEST_S
-    run.warp(SCHEDULE.gate(PERIOD))
-    while not history.state(PERIOD).cleared:
-        if time.monotonic() > give_up:
-            raise SystemExit("the committee does not clear the period")
-        time.sleep(LOOK_S)
+    """Live until the period is cleared and those before it, of which nothing was read, settled."""
+    history = History(run.market)
+    first = int(run.market.chain.read(run.market.master.functions.firstPeriod()))
+    gates = [(SCHEDULE.gate(period), period, False) for period in range(first, PERIOD + 1)]
+    closes = [(SCHEDULE.close(period), period, True) for period in range(first, PERIOD)]
+    for instant_s, period, closes_it in sorted(gates + closes):
+        run.warp(max(instant_s, run.market.chain.now() + 1))
+        give_up, last_block = time.monotonic() + LONGEST_S, time.monotonic()
+        while True:
+            state = history.state(period)
+            if state.settled if closes_it else state.cleared:
+                break
+            if time.monotonic() > give_up:
+                raise SystemExit(f"the committee does not go on with period {period}")
+            last_block = heartbeat(run, last_block)
+            time.sleep(LOOK_S)
+
+
+def heartbeat(run: Run, last_block: float) -> float:
+    """Mine an empty block if it is time for one; returns when the last one was."""
+    if time.monotonic() - last_block < IDLE_BLOCK_S:
+        return last_block
+    rpc(run.url, "evm_mine")
+    return time.monotonic()
 
 
 def follow(run: Run, since: float, course: Course) -> None:
@@ -169,9 +186,7 @@ def follow(run: Run, since: float, course: Course) -> None:
     history = History(run.market)
     first, last_block = run.market.chain.block_number(), time.monotonic()
     while not course.settled_s:
-        if time.monotonic() - last_block > IDLE_BLOCK_S:
-            rpc(run.url, "evm_mine")
-            last_block = time.monotonic()
+        last_block = heartbeat(run, last_block)
         state, passed_s = history.state(PERIOD), time.monotonic() - since
         if not course.agreed_s and history.latest_version(PERIOD):
             course.agreed_s = passed_s
