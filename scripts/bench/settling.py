@@ -169,15 +169,16 @@ def await_cleared(run: Run) -> None:
                 break
             if time.monotonic() > give_up:
                 raise SystemExit(f"the committee does not go on with period {period}")
-            last_block = heartbeat(run, last_block)
+            # Nobody waits in real time for meters that say nothing of these periods.
+            last_block = heartbeat(run, last_block, SCHEDULE.round_length_s // 4)
             time.sleep(LOOK_S)
 
 
-def heartbeat(run: Run, last_block: float) -> float:
+def heartbeat(run: Run, last_block: float, passing_s: int = 0) -> float:
     """Mine an empty block if it is time for one; returns when the last one was."""
     if time.monotonic() - last_block < IDLE_BLOCK_S:
         return last_block
-    rpc(run.url, "evm_mine")
+    run.warp(run.market.chain.now() + max(1, passing_s))
     return time.monotonic()
 
 
