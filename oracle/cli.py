@@ -22,6 +22,7 @@ from oracle import log
 from oracle.config import ConfigError, NodeConfig, load_config
 from oracle.journal import Journal, JournalError
 from oracle.meters.commands import app as meters
+from oracle.meters.commands import backfill
 from oracle.meters.source import SourceError
 from oracle.monitor import Pulse, served
 from oracle.node import LONGEST_BACKOFF_S, Node
@@ -50,14 +51,16 @@ app = typer.Typer(
         deployment = "deployment.json"    # written when the market was deployed
         journal = "seat0.sqlite"          # the node's memory: never delete, never share
         seat = 0
-        [key]
+        \\[key]
         env = "SUBGRID_SEAT_KEY"          # the variable that holds the seat's private key
-        [meters]
+        \\[meters]
         roster = "meters.csv"
         profile = "profiles.csv.gz"
 
-    `docs/operating.md` explains all keys and every alarm. A node may be stopped or killed at any
-    instant and started again with the same file: it resumes from its journal and the chain.
+    Environment variables win over the file: SUBGRID_ORACLE_MONITOR__LISTEN is the key
+    monitor.listen. `docs/operating.md` explains all keys and every alarm. A node may be stopped
+    or killed at any instant and started again with the same file: it resumes from its journal
+    and the chain.
     """,
 )
 
@@ -85,13 +88,16 @@ class Level(StrEnum):
 def run(
     config: ConfigOption = Path("node.toml"),
     log_level: Annotated[Level, typer.Option(help="Least important lines to log.")] = Level.INFO,
+    log_format: Annotated[
+        log.Format, typer.Option(help="Lines for people, or one JSON object a line for machines.")
+    ] = log.Format.TEXT,
 ) -> None:
     """Run the node until Ctrl-C or SIGTERM.
 
     Logs to standard error, and prints one line `ready seat=...` to standard output once the node
     has caught up with the chain.
     """
-    log.start(log_level)
+    log.start(log_level, log_format)
     with _told(config):
         settings = load_config(config)
         stop = threading.Event()
@@ -209,6 +215,9 @@ def replay(
                 wrong += line.wrong
         if wrong:
             raise typer.Exit(1)
+
+
+app.command()(backfill)
 
 
 @app.command(name="prune")

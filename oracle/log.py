@@ -1,4 +1,4 @@
-"""Log lines as `time level event key=value ...` on standard error."""
+"""Log lines on standard error: `time level event key=value ...`, or one JSON object each."""
 
 from __future__ import annotations
 
@@ -6,27 +6,58 @@ import json
 import logging
 import sys
 from collections.abc import Mapping
+from datetime import UTC, datetime
+from enum import StrEnum
 
 from oracle.monitor import LOGGED
 
 _LOGGER = logging.getLogger("oracle")
 
 
-class _Lines(logging.Formatter):
-    """Writes one line per record, without a trace unless asked for."""
+class Format(StrEnum):
+    """How a line is written."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+class _Text(logging.Formatter):
+    """Writes for people."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the line of a record."""
-        fields: Mapping[str, object] = getattr(record, "fields", {})
+        """Return the line of a record, and behind it the trace if there is one."""
         parts = [self.formatTime(record), record.levelname.lower(), record.getMessage()]
-        parts += [f"{key}={_value(value)}" for key, value in fields.items()]
-        return " ".join(parts)
+        parts += [f"{key}={_value(value)}" for key, value in _fields(record).items()]
+        trace = f"\n{self.formatException(record.exc_info)}" if record.exc_info else ""
+        return " ".join(parts) + trace
 
 
-def start(level: str) -> None:
+class _Json(logging.Formatter):
+    """Writes for machines."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return a record as an object on one line; time is UTC."""
+        at = datetime.fromtimestamp(record.created, UTC)
+        line: dict[str, object] = {
+            "time": at.isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "event": record.getMessage(),
+            **_fields(record),
+        }
+        if record.exc_info:
+            line["trace"] = self.formatException(record.exc_info)
+        return json.dumps(line, ensure_ascii=False, default=str)
+
+
+def _fields(record: logging.LogRecord) -> Mapping[str, object]:
+    fields: Mapping[str, object] = getattr(record, "fields", {})
+    return fields
+
+
+def start(level: str, form: Format = Format.TEXT) -> None:
     """Send log lines of a level and above to standard error."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_Lines())
+    handler.setFormatter(_Json() if form is Format.JSON else _Text())
     _LOGGER.handlers[:] = [handler, _Count()]
     _LOGGER.setLevel(level.upper())
 

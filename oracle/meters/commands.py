@@ -1,4 +1,4 @@
-"""`oracle meters`: look at live meters, and fill their gaps from files."""
+"""`oracle meters` and `oracle backfill`: look at live meters, and fill their gaps from files."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from oracle.meters.settings import LiveConfig
 from oracle.meters.source import SourceError
 from oracle.meters.store import SampleStore
 
-app = typer.Typer(no_args_is_help=True, help="Live meters: what came, what was refused, back-fill.")
+app = typer.Typer(no_args_is_help=True, help="Live meters: what came and what was refused.")
 
 ConfigOption = Annotated[
     Path, typer.Option("--config", "-c", help="The node's TOML file.", show_default="node.toml")
@@ -46,7 +46,6 @@ def status(config: ConfigOption = Path("node.toml")) -> None:
             Console().print(table)
 
 
-@app.command()
 def backfill(
     files: Annotated[
         list[Path], typer.Argument(help="Green Button (.xml), NEM12, or CSV with --mapping.")

@@ -259,7 +259,7 @@ store = "samples.sqlite"
 
 
 def run(config: Path, *words: str) -> tuple[int, str]:
-    result = CliRunner().invoke(app, ["meters", *words, "--config", str(config)])
+    result = CliRunner().invoke(app, [*words, "--config", str(config)])
     return result.exit_code, result.output
 
 
@@ -280,8 +280,8 @@ def test_backfill_command__twice__adds_once_and_status_shows_what_was_refused(
     assert first[0] == 0
     assert "47 new, 0 known, 1 refused" in first[1]
     assert "0 new, 47 known, 1 refused" in again[1]
-    assert "47 samples of 1 meters" in run(config, "status")[1]
-    assert "malformed" in run(config, "status")[1]
+    assert "47 samples of 1 meters" in run(config, "meters", "status")[1]
+    assert "malformed" in run(config, "meters", "status")[1]
     status, told = run(config, "backfill", str(bad))
     assert status == 1
     assert "error:" in told
