@@ -1,4 +1,4 @@
-"""What a committee node is told: one TOML file, every key checked before anything starts."""
+"""What a committee node is told: one TOML file and the environment, every key checked first."""
 
 from __future__ import annotations
 
@@ -10,20 +10,19 @@ from typing import Annotated, Literal
 from eth_account import Account
 from eth_account.signers.local import LocalAccount
 from pydantic import (
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     PositiveFloat,
     PositiveInt,
     ValidationError,
-    ValidationInfo,
-    field_validator,
     model_validator,
 )
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from market.tariff import Weather
+from oracle.given import BETWEEN, NO_KEY, PREFIX, Environment, explain, rooted, variables
 from oracle.meters.settings import LiveConfig, SunspecConfig
+from oracle.meters.settings import Table as _Table
+from oracle.prices.settings import BenchmarkPrices, PricesConfig, Url
 from oracle.tolerance import Tolerance
 
 ASKED_TOLERANCE_WH = 20
@@ -32,21 +31,6 @@ ASKED_TOLERANCE_WH = 20
 
 class ConfigError(Exception):
     """A configuration cannot be used; the message names file, key, value and what is expected."""
-
-
-Url = Annotated[str, Field(pattern="^https?://")]
-
-
-class _Table(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    @field_validator("*", mode="after")
-    @classmethod
-    def _resolve(cls, value: object, info: ValidationInfo) -> object:
-        """Take relative paths from the folder of the configuration file."""
-        if isinstance(value, Path) and info.context:
-            return Path(info.context) / value.expanduser()
-        return value
 
 
 class KeyConfig(_Table):
@@ -162,46 +146,6 @@ class MetersConfig(_Table):
         return self
 
 
-class BenchmarkPrices(_Table):
-    """The grid company's benchmark is right: propose nothing, oppose everything else.
-
-    Attributes:
-        source: Names this kind.
-    """
-
-    source: Literal["benchmark"] = "benchmark"
-
-
-class CsvPrices(_Table):
-    """Prices from a file.
-
-    Attributes:
-        source: Names this kind.
-        file: CSV with the columns `period`, `selling_uyuan_per_kwh`, `planned_uyuan_per_kwh` and
-            `compensation_uyuan_per_kwh`, whole numbers.
-    """
-
-    source: Literal["csv"]
-    file: Path
-
-
-class TariffPrices(_Table):
-    """Prices from Peng's tariff, calibrated on the paper.
-
-    Attributes:
-        source: Names this kind.
-        weather: Forecast of every day: sunny, cloudy or rainy.
-        utc_offset_s: Local time minus UTC; the tariff's hours are local.
-    """
-
-    source: Literal["tariff"]
-    weather: Weather
-    utc_offset_s: Annotated[int, Field(gt=-86_400, lt=86_400)] = 0
-
-
-PricesConfig = Annotated[BenchmarkPrices | CsvPrices | TariffPrices, Field(discriminator="source")]
-
-
 class GridConfig(_Table):
     """The feeder, in a market that was deployed with one.
 
@@ -292,8 +236,8 @@ def _listed(value: object) -> object:
     return [value] if isinstance(value, str) else value
 
 
-class NodeConfig(_Table):
-    """A committee node.
+class NodeConfig(BaseSettings):
+    """A committee node, as its file says it and its environment, which wins.
 
     Attributes:
         rpc_url: The chain's JSON-RPC endpoint, or several, the one to use first in front.
@@ -315,6 +259,10 @@ class NodeConfig(_Table):
         monitor: Where machines may ask how it is.
         simulate: How its meters misbehave.
     """
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_nested_delimiter=BETWEEN, extra="forbid", frozen=True
+    )
 
     rpc_url: Annotated[tuple[Url, ...], BeforeValidator(_listed), Field(min_length=1)]
     rpc_timeout_s: PositiveFloat = 10.0
@@ -342,9 +290,23 @@ class NodeConfig(_Table):
         wh = usual_wh if stated_wh is None else stated_wh
         return Tolerance(wh, self.report.tolerance_percent)
 
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Ask the environment first, then the file, whose keys are given as arguments."""
+        return Environment(settings_cls), init_settings
+
 
 def load_config(path: Path) -> NodeConfig:
     """Read a node's configuration; relative paths in it start at its folder.
+
+    Environment variables win over the file: `SUBGRID_ORACLE_MONITOR__LISTEN` is `monitor.listen`.
 
     Raises:
         ConfigError: If it cannot be read, or a key is missing, unknown or has a bad value.
@@ -355,25 +317,18 @@ def load_config(path: Path) -> NodeConfig:
         raise ConfigError(f"{path} cannot be read ({exc.strerror}); give --config a file") from exc
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
         raise ConfigError(f"{path} is not TOML: {exc}") from exc
+    found = variables()
+    # What begins so in the file would be taken for an argument of pydantic-settings.
+    unknown = [f"{path}: {key}: {NO_KEY}" for key in raw if key.startswith("_")]
+    unknown += [
+        f"environment variable {name}: {'.'.join(key)}: {NO_KEY}"
+        for name, key in found.items()
+        if key[0] not in NodeConfig.model_fields
+    ]
+    if unknown:
+        raise ConfigError("\n".join(unknown))
     try:
-        return NodeConfig.model_validate(raw, context=path.resolve().parent)
+        return rooted(NodeConfig(**raw), path.resolve().parent)
     except ValidationError as exc:
-        raise ConfigError(_explain(path, exc)) from exc
-
-
-def _explain(path: Path, exc: ValidationError) -> str:
-    """Write one line for each bad key."""
-    lines = []
-    for error in exc.errors():
-        key = ".".join(str(part) for part in error["loc"]) or "the file"
-        given = "" if error["type"] == "missing" else f" = {error['input']!r}"
-        lines.append(f"{path}: {key}{given}: {_HINTS.get(error['type'], error['msg'])}")
-    return "\n".join(lines)
-
-
-_HINTS = {
-    "missing": "is needed but missing; docs/operating.md has every key",
-    "extra_forbidden": "is not a key of this table; docs/operating.md has every key",
-    "model_type": "is no table; its keys stand under a heading of its own in brackets",
-}
-"""Kinds of bad keys that pydantic explains in words of its own."""
+        problems = explain(path, raw, Environment(NodeConfig)(), exc)
+        raise ConfigError("\n".join(problems)) from exc

@@ -15,8 +15,6 @@ from pydantic import (
     Field,
     PositiveFloat,
     PositiveInt,
-    ValidationInfo,
-    field_validator,
     model_validator,
 )
 
@@ -32,16 +30,9 @@ Port = Annotated[int, Field(ge=1, le=65_535)]
 
 
 class Table(BaseModel):
-    """A table of the configuration: no unknown keys, relative paths start at its file's folder."""
+    """A table of the configuration: no unknown keys."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-
-    @field_validator("*", mode="after")
-    @classmethod
-    def _resolve(cls, value: object, info: ValidationInfo) -> object:
-        if isinstance(value, Path) and info.context:
-            return Path(info.context) / value.expanduser()
-        return value
 
 
 class Quantity(Table):

@@ -15,6 +15,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from oracle.cli import app
+from oracle.config import load_config
 from tests.committee import KEY_VARIABLE, Committee, Meters, Settings
 from tests.village import PROFILE, ROSTER
 from tests.world import World, default_schedule, new_world
@@ -122,6 +123,41 @@ def test_run__journal_of_another_seat__is_left_alone(
         edit=lambda text: text.replace("journal.sqlite", "seat1.sqlite"),
     )
     refused(config, "is of seat 1")
+
+
+def test_help__smallest_file__is_a_good_configuration(tmp_path: Path) -> None:
+    told = CliRunner().invoke(app, ["--help"], env={"COLUMNS": "120"}).output
+    lines = [line.strip() for line in told.splitlines()]
+    begin = lines.index('rpc_url = "http://127.0.0.1:8545"')
+    end = lines.index('profile = "profiles.csv.gz"')
+    path = tmp_path / "node.toml"
+    path.write_text("\n".join(lines[begin : end + 1]))
+
+    assert load_config(path).key.env == "SUBGRID_SEAT_KEY"
+
+
+def test_run__log_format_json__every_line_is_an_object(node: Path) -> None:
+    command = [sys.executable, "-m", "oracle", "run", "--config", str(node)]
+    process = subprocess.Popen(
+        [*command, "--log-format", "json", "--log-level", "debug"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout
+    assert process.stdout.readline().startswith("ready seat=0")
+    process.terminate()
+    _, said = process.communicate(timeout=30)
+
+    last = [json.loads(line) for line in said.splitlines()][-1]
+    assert (last["level"], last["event"], last["seat"]) == ("info", "stopped", 0)
+
+
+def test_run__key_of_the_environment_is_bad__variable_named_and_nothing_starts(
+    node: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SUBGRID_ORACLE_SEAT", "99")
+    refused(node, "environment variable SUBGRID_ORACLE_SEAT: seat = '99'")
 
 
 def test_status_and_verify__before_the_first_start__say_what_is_missing(node: Path) -> None:

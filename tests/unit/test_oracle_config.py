@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,9 @@ from eth_account import Account
 from pydantic import ValidationError
 
 from market.schedule import Schedule
-from oracle.config import ConfigError, CsvPrices, KeyConfig, load_config
+from oracle.config import ConfigError, KeyConfig, load_config
+from oracle.meters.settings import MqttConfig, TlsConfig
+from oracle.prices.settings import CsvPrices
 from oracle.pricing import price_source
 from tests.world import account, default_schedule
 
@@ -72,6 +75,82 @@ def test_load__bad_key__named_with_value_and_what_is_expected(
         load_config(write(tmp_path, GOOD.replace(old, new)))
 
 
+def test_load__key_that_pydantic_settings_would_take_for_its_own__named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"node\.toml: _env_prefix: is not a key"):
+        load_config(write(tmp_path, '_env_prefix = "X_"\n' + GOOD))
+
+
+LIVE = GOOD.replace('profile = "profiles.csv.gz"', '[meters.live]\nstore = "samples.sqlite"')
+BROKER = '[{"kind": "mqtt", "client_id": "a", "preset": "smartmeter-datacollector", %s}]'
+
+
+def environment(monkeypatch: pytest.MonkeyPatch, keys: Mapping[str, str]) -> None:
+    for key, value in keys.items():
+        monkeypatch.setenv(f"SUBGRID_ORACLE_{key}", value)
+
+
+def test_load__keys_in_the_environment__win_over_the_file_and_start_at_its_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = {
+        "RPC_URL": "https://chain.example",
+        "SEAT": "3",
+        "MONITOR__LISTEN": "127.0.0.1:9464",
+        "METERS__ROSTER": "other.csv",
+        "METERS__LIVE__SOURCES": BROKER % '"tls": {"ca_file": "ca.pem"}',
+        "SIMULATE__FAULTS": '[{"kind": "silent"}]',
+    }
+    environment(monkeypatch, keys)
+    monkeypatch.setenv("SUBGRID_SEAT_KEY", "is none of them")
+
+    config = load_config(write(tmp_path, LIVE))
+
+    assert config.rpc_url == ("https://chain.example",)
+    assert (config.seat, config.monitor.listen) == (3, "127.0.0.1:9464")
+    assert config.meters.roster == tmp_path / "other.csv"
+    assert config.meters.live is not None
+    assert config.meters.live.store == tmp_path / "samples.sqlite"
+    (source,) = config.meters.live.sources
+    assert isinstance(source, MqttConfig)
+    assert source.tls == TlsConfig(ca_file=tmp_path / "ca.pem")
+    assert [fault.kind for fault in config.simulate.faults] == ["silent"]
+
+
+def test_load__list_of_endpoints_in_the_environment__is_json(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    environment(monkeypatch, {"RPC_URL": '["http://a", "http://b"]'})
+    assert load_config(write(tmp_path, GOOD)).rpc_url == ("http://a", "http://b")
+
+
+@pytest.mark.parametrize(
+    ("keys", "told"),
+    [
+        ({"SEAT": "40"}, r"^environment variable SUBGRID_ORACLE_SEAT: seat = '40': .*equal to 31"),
+        ({"MONITOR__LISTN": "x"}, r"SUBGRID_ORACLE_MONITOR__LISTN: monitor\.listn = 'x': is not a"),
+        ({"POL_S": "1"}, r"^environment variable SUBGRID_ORACLE_POL_S: pol_s: is not a key"),
+        (
+            {"A__B": "1", "C": "1"},
+            r"SUBGRID_ORACLE_A__B: a\.b: is not .*\n.*SUBGRID_ORACLE_C: c: is",
+        ),
+        ({"METERS": "x"}, r"SUBGRID_ORACLE_METERS: meters = 'x': is no table"),
+        ({"SIMULATE__FAULTS": "x"}, r"SUBGRID_ORACLE_SIMULATE__FAULTS: .*faults = 'x': is no list"),
+        ({"KEY__FILE": "k"}, r"node\.toml and SUBGRID_ORACLE_KEY__FILE: key = .*give one of env"),
+        ({"PRICES__SOURCE": "csv"}, r"node\.toml: prices\.file: is needed but missing"),
+        (
+            {"METERS__LIVE__SOURCES": BROKER % '"port": "x"'},
+            r"__LIVE__SOURCES: meters\.live\.sources\.0\.port = 'x': .*integer",
+        ),
+    ],
+)
+def test_load__bad_key_in_the_environment__names_variable_key_and_value(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, keys: dict[str, str], told: str
+) -> None:
+    environment(monkeypatch, keys)
+    with pytest.raises(ConfigError, match=told):
+        load_config(write(tmp_path, GOOD))
+
+
 def test_load__no_file__says_so(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot be read"):
         load_config(tmp_path / "node.toml")
@@ -119,7 +198,7 @@ def test_price_file__bad_row__named_with_line_and_column(
     path = tmp_path / "prices.csv"
     path.write_text(text)
     with pytest.raises(ConfigError, match=told):
-        price_source(CsvPrices(source="csv", file=path), schedule)
+        price_source(CsvPrices(source="csv", file=path), schedule, tmp_path / "j", lambda: 0)
 
 
 @pytest.fixture(scope="module")

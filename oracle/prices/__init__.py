@@ -1,0 +1,1 @@
+"""Where a node's prices come from: what is configured, read, checked and kept."""
