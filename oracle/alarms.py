@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from market.messages import Topic
 from oracle import log
+from oracle.duties import prices
 from oracle.duties.situation import Situation
 from oracle.journal import Event
 
@@ -92,3 +93,33 @@ class QuorumWatch:
             needed=seats * 2 // 3 + 1,
             silent_seats=",".join(map(str, silent)) or "none",
         )
+
+
+class PriceWatch:
+    """Says when the benchmark stands for want of prices, and when there are prices again."""
+
+    def __init__(self) -> None:
+        """Want nothing yet."""
+        self._wanting: dict[int, str] = {}
+
+    def look(self, s: Situation) -> None:
+        """Compare the periods that should have prices by now with those told before.
+
+        What many periods have in common is told once, with the first of them.
+        """
+        due = prices.due(s)
+        problems = ((period, s.prices.problem(period)) for period in due)
+        wanting = {period: problem for period, problem in problems if problem is not None}
+        told = set(self._wanting.values())
+        for period, problem in wanting.items():
+            if problem not in told:
+                told.add(problem)
+                log.warning("prices fail", period=period, reason=problem)
+        mended = {
+            problem: period
+            for period, problem in reversed(self._wanting.items())
+            if period in due and problem not in wanting.values()
+        }
+        for problem, period in mended.items():
+            log.info("prices are back", period=period, reason=problem)
+        self._wanting = wanting

@@ -85,7 +85,7 @@ class Endpoint:
         ) as response:
             response.raise_for_status()
             try:
-                return _whole(response.raw, give_up)
+                return whole(response.raw, give_up, MOST_BYTES)
             except HTTPError as exc:
                 raise BadAnswer(str(exc)) from exc
 
@@ -271,15 +271,25 @@ def connect(urls: Sequence[str], timeout_s: float) -> tuple[Chain, Endpoints]:
     return Chain(", ".join(urls), provider=endpoints), endpoints
 
 
-def _whole(raw: HTTPResponse, give_up: float) -> bytes:
-    """Read an answer to its end unless that takes too long or too much memory."""
+def whole(raw: HTTPResponse, give_up: float, most_bytes: int) -> bytes:
+    """Read an answer to its end unless that takes too long or too much memory.
+
+    Args:
+        raw: The answer.
+        give_up: When, on the monotonic clock.
+        most_bytes: Longest answer that is read.
+
+    Raises:
+        BadAnswer: If it is longer.
+        Timeout: If it does not end in time.
+    """
     parts, size = [], 0
     # What is there already; a full chunk could take for ever.
     while part := raw.read1(CHUNK_BYTES, decode_content=True):
         parts.append(part)
         size += len(part)
-        if size > MOST_BYTES:
-            raise BadAnswer(f"an answer of more than {MOST_BYTES} bytes")
+        if size > most_bytes:
+            raise BadAnswer(f"an answer of more than {most_bytes} bytes")
         # The session's own limit begins anew with every byte that trickles in.
         if time.monotonic() > give_up:
             raise Timeout("the answer does not come to its end in time")

@@ -54,6 +54,10 @@ UNREPORTED = _gauge("unreported_periods", "Closed periods inside their window wi
 WAITING = _gauge("open_transactions", "Nonces whose transactions are in no followed block yet")
 BALANCE = _gauge("balance_wei", "Native money of the seat's account")
 HALTED = _gauge("halted", "1 if the node's key is used elsewhere, so that it says nothing")
+PRICES_AGE = _gauge(
+    "prices_age_seconds", "How long ago the prices of a file or feed were published"
+)
+PRICES_AHEAD = _gauge("prices_ahead_periods", "Coming periods in a row with prices that pass")
 JOURNAL = _gauge("journal_bytes", "Size of the journal's file")
 ENDPOINT_USED = _gauge("endpoint_used", "1 for the endpoint in use", "endpoint")
 ENDPOINT_FAILURES = _gauge("endpoint_failures", "Failures in a row", "endpoint")

@@ -11,7 +11,7 @@ from market.chain import ChainError, ChainUnreachable, Identity, WrongChain
 from market.deployment import Deployment, DeploymentError, Market
 from oracle import log, monitor
 from oracle.actor import Actor
-from oracle.alarms import ClockWatch, QuorumWatch
+from oracle.alarms import ClockWatch, PriceWatch, QuorumWatch
 from oracle.config import ConfigError, NodeConfig
 from oracle.duties import clearing, evidence, headroom, keep, prices, report
 from oracle.duties.situation import Duty, Situation
@@ -19,7 +19,7 @@ from oracle.endpoints import connect
 from oracle.follower import Follower
 from oracle.journal import Journal, JournalError
 from oracle.monitor import Pulse
-from oracle.pricing import price_source
+from oracle.pricing import periods_ahead, price_source
 from oracle.purse import Purse
 from oracle.readings import OwnReadings
 from oracle.sender import Sender
@@ -91,11 +91,14 @@ class Node:
         self._head = self._follower.look()
         self._roster, self._source = open_meters(config, self._schedule, lambda: self._head.at)
         self._readings = self._open_readings()
-        self._prices = price_source(config.prices, self._schedule)
+        self._prices = price_source(
+            config.prices, self._schedule, config.journal, lambda: self._head.at
+        )
         table = bytes(chain.read(self._market.grid.functions.table()))
         self._wires = open_wires(config.grid, table, self._roster)
         self._purse = Purse(chain, self._account.address)
         self._quorums = QuorumWatch()
+        self._wants = PriceWatch()
         self._clocks = ClockWatch(config.clock_skew_s)
         self._read_until = 0
         self._incomplete: set[int] = set()
@@ -231,6 +234,8 @@ class Node:
         monitor.PERIODS.set(len(self._view.periods))
         monitor.UNREPORTED.set(self._quorums.unreported)
         monitor.WAITING.set(self._sender.waiting)
+        monitor.PRICES_AGE.set(self._prices.age_s)
+        monitor.PRICES_AHEAD.set(periods_ahead(self._prices, self._schedule, self._head.at))
         monitor.HALTED.set(halted is not None)
         monitor.JOURNAL.set(self._config.journal.stat().st_size)
         for number, endpoint in enumerate(self._endpoints.all):
@@ -247,9 +252,11 @@ class Node:
         if self._journal.about("halted") is None:
             self._sender.check(self._head, self._follower.followed)
         self._purse.look(self._head.number)
+        self._prices.look()
         situation = self._situation()
         self._read_meters(situation)
         self._quorums.look(situation)
+        self._wants.look(situation)
         for duty in DUTIES:
             try:
                 self._do(duty, situation)

@@ -136,7 +136,7 @@ def back_up(path: Path, target: Path) -> Contents:
                 # A backup is one file.
                 copy.execute("PRAGMA journal_mode = DELETE")
             contents = inspect(part)
-            _make_durable(part, target)
+            make_durable(part, target)
         except (sqlite3.Error, OSError) as exc:
             raise JournalError(
                 f"the backup {target} cannot be written ({exc}); check its folder and the free "
@@ -193,7 +193,7 @@ def restore(backup: Path, path: Path) -> Contents:
                 os.replace(path, path.with_name(path.name + ".replaced"))
             for rest in ("-wal", "-shm"):
                 path.with_name(path.name + rest).unlink(missing_ok=True)
-            _make_durable(part, path)
+            make_durable(part, path)
         except (sqlite3.Error, OSError) as exc:
             raise JournalError(
                 f"the backup {backup} cannot be put at {path} ({exc}); check the folder and the "
@@ -235,7 +235,7 @@ def _remove(journal: Journal, table: str, key: str, where: str, value: int) -> i
             return removed
 
 
-def _make_durable(part: Path, target: Path) -> None:
+def make_durable(part: Path, target: Path) -> None:
     """Put a finished file in place of another, so that no power cut leaves half of it."""
     with part.open("rb") as file:
         os.fsync(file.fileno())

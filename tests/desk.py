@@ -15,7 +15,8 @@ from oracle.journal import Event, Journal
 from oracle.meters.roster import Meter, Role, Roster, meter_key
 from oracle.meters.source import Quality as MeterQuality
 from oracle.meters.source import Reading
-from oracle.pricing import NoPrices, price_tuple
+from oracle.prices.source import PriceSource
+from oracle.pricing import price_tuple
 from oracle.readings import OwnReadings
 from oracle.view import View
 from oracle.wires import Wires
@@ -60,6 +61,7 @@ class Desk:
         self.readings = OwnReadings(journal, self.source, roster, lambda: CLOSE)
         self.view = View()
         self.wires: Wires | None = None
+        self.prices = PriceSource()
         self._number = 0
         for seat, signer in enumerate(SIGNERS):
             self.tell("SeatRotated", EPOCH_S, seat=seat, signer=signer, fromPeriod=0)
@@ -115,7 +117,7 @@ class Desk:
             schedule=CLOCK,
             view=self.view,
             readings=self.readings,
-            prices=NoPrices(),
+            prices=self.prices,
             wires=self.wires,
             first_period=1,
             patience_s=30,

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from itertools import takewhile
+from collections.abc import Iterator, Sequence
 
 from market.prices import PeriodPrices
 from market.schedule import primary
@@ -20,13 +19,14 @@ def propose(s: Situation) -> Iterator[ProposePrices]:
     """Name the prices this node has to propose as the primary of the running round.
 
     Periods are gathered until a proposal is full or half of the first one's time to vote is over.
+    One for which this node has no prices is left out: they may still come, and need no proposal
+    if they do not.
     """
-    periods = _open_periods(s)
+    periods = _run([period for period in _undecided(s) if s.prices.trading(period) is not None])
     if not periods:
         return
     first = periods[0]
-    opens, deadline = s.schedule.price_opens(first), s.schedule.price_deadline(first)
-    if len(periods) < MOST_PERIODS and s.now < (opens + deadline) // 2:
+    if len(periods) < MOST_PERIODS and not _is_due(s, first):
         return
     round_ = s.schedule.price_round(first, s.now)
     if primary(first, round_, s.seats(first)) != s.seat or not s.is_mine(first):
@@ -40,7 +40,11 @@ def propose(s: Situation) -> Iterator[ProposePrices]:
 
 
 def vote(s: Situation) -> Iterator[Vote]:
-    """Name the votes this node owes on prices."""
+    """Name the votes this node owes on prices.
+
+    Before it opposes any, its source is asked anew: the proposer may know newer ones. For that the
+    vote waits half a round at most.
+    """
     running = _running(s)
     decided = {b.proposal.period for b in running if b.accepted_at is not None}
     for ballot in running:
@@ -48,6 +52,9 @@ def vote(s: Situation) -> Iterator[Vote]:
         undecided = ballot.proposal.period not in decided and not ballot.rejected
         if undecided and s.seat not in ballot.votes and s.is_mine(ballot.proposal.period):
             problem = _problem(s, ballot)
+            patient = s.now < ballot.at + s.schedule.round_length_s // 2
+            if problem and not s.prices.renewed(ballot.proposal.digest) and patient:
+                continue
             yield Vote(ballot.proposal, problem is None, problem or "as computed")
 
 
@@ -65,8 +72,19 @@ def fix(s: Situation) -> Iterator[FixPrices]:
             yield FixPrices(first, ballot.proposal.round, ballot.prices)
 
 
-def _open_periods(s: Situation) -> list[int]:
-    """Return the next periods that can be voted on and have no prices yet, without a gap."""
+def due(s: Situation) -> list[int]:
+    """Return the periods that should have prices by now, and can still get them."""
+    return [period for period in _undecided(s) if _is_due(s, period)]
+
+
+def _is_due(s: Situation, period: int) -> bool:
+    """Return whether half of a period's time to vote is over."""
+    opens, deadline = s.schedule.price_opens(period), s.schedule.price_deadline(period)
+    return s.now >= (opens + deadline) // 2
+
+
+def _undecided(s: Situation) -> list[int]:
+    """Return the periods that can be voted on and have no prices yet."""
     clock = s.schedule
     # A vote needs time: the deadline must be more than a round away.
     soonest = s.now + clock.round_length_s + clock.price_lead_s - clock.epoch_s
@@ -78,10 +96,12 @@ def _open_periods(s: Situation) -> list[int]:
         if ballot.accepted_at is not None
         for i in range(len(ballot.prices))
     }
-    while first in decided:
-        first += 1
-    open_ = range(first, min(last, first + MOST_PERIODS - 1) + 1)
-    return list(takewhile(lambda period: period not in decided, open_))
+    return [period for period in range(first, last + 1) if period not in decided]
+
+
+def _run(periods: Sequence[int]) -> list[int]:
+    """Return the first of some ascending periods and those that follow it without a gap."""
+    return [p for number, p in enumerate(periods[:MOST_PERIODS]) if p == periods[0] + number]
 
 
 def _running(s: Situation) -> list[Ballot]:

@@ -9,7 +9,7 @@ from market.lines import Derate
 from market.messages import Proposal
 from market.prices import PeriodPrices
 from market.schedule import Schedule
-from oracle.pricing import PriceSource
+from oracle.prices.source import PriceSource
 from oracle.readings import OwnReadings
 from oracle.tolerance import EXACT, Tolerance
 from oracle.view import View

@@ -110,18 +110,18 @@ def _json(
         raise ParseError("the message is not JSON") from None
     meter = _meter(topic, levels, message)
     if topic.time is not None:
-        at_ms = instant_ms(_at(message, topic.time), topic.time_unit)
+        at_ms = instant_ms(value_at(message, topic.time), topic.time_unit)
     elif arrived_ms is not None:
         at_ms = arrived_ms
     else:
         why = "the message has waited and carries no time; have the meter send one, and map it"
         raise ParseError(why, Kind.CLOCK, meter)
-    device = "" if topic.device is None else identifier(_at(message, topic.device))
+    device = "" if topic.device is None else identifier(value_at(message, topic.device))
     digest = hashlib.sha256(raw).digest()
     samples = []
     for quantity in topic.quantities:
         try:
-            value = _at(message, quantity.value)
+            value = value_at(message, quantity.value)
         except ParseError:
             if topic.optional:
                 continue
@@ -136,14 +136,14 @@ def _meter(topic: TopicConfig, levels: dict[str, str], message: object) -> str:
     named = levels.get("meter")
     if topic.meter is None:
         return identifier(named)
-    meter = identifier(_at(message, topic.meter))
+    meter = identifier(value_at(message, topic.meter))
     if named is not None and named != meter:
         why = f"the topic is of {named[:64]!r}, the message of {meter!r}"
         raise ParseError(why, Kind.UNAUTHORISED, meter)
     return meter
 
 
-def _at(message: Any, path: str) -> object:  # noqa: ANN401
+def value_at(message: Any, path: str) -> object:  # noqa: ANN401
     """Return what stands at a path."""
     found = message
     for key in path.split(".") if path else ():

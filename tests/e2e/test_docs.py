@@ -17,11 +17,12 @@ from pydantic_core import PydanticUndefined
 from typer.testing import CliRunner
 
 from market.cli import app
-from oracle.config import CsvPrices, NodeConfig, TariffPrices, load_config
+from oracle.config import NodeConfig, load_config
 from oracle.meters import settings
 from oracle.meters.csv_mapping import CsvMapping
 from oracle.meters.messages import read_message
 from oracle.meters.sample import Kind
+from oracle.prices.settings import CsvPrices, HttpPrices, TariffPrices
 from scripts.simulate.scenario import Scenario, load_scenario
 from tests.story import A, play_story
 from tests.world import World
@@ -144,8 +145,8 @@ def keys(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, object
         inner = kinds[0] if len(kinds) == 1 else field.annotation
         if prefix == "" and name == "prices":
             yield "prices.source", "benchmark"
-            yield from keys(CsvPrices, "prices.")
-            yield from keys(TariffPrices, "prices.")
+            for kind in (CsvPrices, HttpPrices, TariffPrices):
+                yield from keys(kind, "prices.")
         elif isinstance(inner, type) and issubclass(inner, BaseModel):
             yield from keys(inner, f"{prefix}{name}.")
         elif f"{prefix}{name}" != "prices.source":

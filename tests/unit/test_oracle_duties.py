@@ -11,6 +11,7 @@ from market.packing import pack_readings
 from market.prices import TradingPrices, clamp
 from oracle.duties import keep, prices, report
 from oracle.duties.situation import Clear, Settle, Situation
+from oracle.prices.source import PriceSource
 from oracle.pricing import price_digest, price_tuple
 from tests.desk import BENCHMARK, CLOCK, CLOSE, PERIOD, WEEK, Desk, measured, substituted
 from tests.world import PENG
@@ -183,7 +184,7 @@ def test_prices__as_computed__supported_and_others_opposed(desk: Desk) -> None:
     situation = proposed_prices(desk, price_tuple(BENCHMARK))
     assert [vote.support for vote in prices.vote(situation)] == [True]
 
-    class Dearer:
+    class Dearer(PriceSource):
         def trading(self, _period: int, /) -> TradingPrices:
             return ASKED
 
@@ -215,7 +216,7 @@ ASKED = TradingPrices(300_000, 500_000, 700_000)
 
 
 def test_prices__half_of_the_first_ones_time_over__primary_proposes_all_open(desk: Desk) -> None:
-    class Dearer:
+    class Dearer(PriceSource):
         def trading(self, _period: int, /) -> TradingPrices:
             return ASKED
 
