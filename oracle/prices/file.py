@@ -47,13 +47,13 @@ class PriceFile:
         """Return True: every look sees the file as it is."""
         return True
 
-    def _stamped(self) -> tuple[int, int, int] | None:
+    def _stamped(self) -> tuple[int, ...] | None:
         """Return what tells one state of the file from another, None if it is not there."""
         try:
             found = self._path.stat()
         except OSError:
             return None
-        return found.st_mtime_ns, found.st_size, found.st_ino
+        return found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino
 
     def _read(self) -> Known:
         try:

@@ -241,5 +241,5 @@ def _instant_s(value: object, unit: str, where: str) -> int:
 
 def _short(value: object) -> str:
     """Return a value for a message, whatever it is."""
-    text = repr(value) if isinstance(value, str | None) else str(type(value).__name__)
+    text = repr(value) if isinstance(value, str | int | None) else type(value).__name__
     return text if len(text) <= _MOST_CHARS else f"{text[:_MOST_CHARS]}..."

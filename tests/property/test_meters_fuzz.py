@@ -15,6 +15,7 @@ from oracle.meters.csv_mapping import CsvMapping
 from oracle.meters.sample import MAX_AT_MS, MAX_VALUE_WH, ParseError, Reject, Sample
 from oracle.meters.settings import TopicConfig
 from tests import meter_messages as made
+from tests.hostile import mutated, scalars, trees_of
 
 pytestmark = pytest.mark.filterwarnings("ignore::pyocmf.SpecWarning")
 
@@ -43,41 +44,11 @@ MAPPING = CsvMapping.model_validate(
 )
 KEY = made.public_hex(made.P256)
 
-scalars = (
-    st.none()
-    | st.booleans()
-    | st.integers()
-    | st.floats()
-    | st.text(max_size=20)
-    | st.sampled_from(["1e999999999", "1E-99999", "NaN", "-0", "²", "0x10", "9" * 5000, "\ud800"])
-)
-trees = st.recursive(
-    scalars, lambda inner: st.lists(inner) | st.dictionaries(st.sampled_from("tvdxm"), inner)
-)
+trees = trees_of("tvdxm")
 json_bytes = st.builds(
     lambda tree: json.dumps(tree).encode(),
     trees | st.fixed_dictionaries({"t": trees, "v": trees, "d": trees}),
 )
-
-
-def mutated(*examples: bytes) -> st.SearchStrategy[bytes]:
-    """Return bytes, and examples with something in them changed, cut out or repeated."""
-
-    @st.composite
-    def mutate(draw: st.DrawFn) -> bytes:
-        raw = bytearray(draw(st.sampled_from(examples)))
-        for _ in range(draw(st.integers(1, 4))):
-            start = draw(st.integers(0, len(raw)))
-            end = min(len(raw), start + draw(st.integers(0, 12)))
-            raw[start:end] = draw(
-                st.binary(max_size=12)
-                | st.sampled_from(
-                    [b"", b"9" * 400, b"-1", b",,", b"\x00", b"}", b"<a>", b"1e99999"]
-                )
-            )
-        return bytes(raw)
-
-    return st.binary(max_size=200) | mutate()
 
 
 def check(parse: Callable[[], Iterable[Sample | Reject]]) -> None:
