@@ -17,18 +17,21 @@ from pydantic_core import PydanticUndefined
 from typer.testing import CliRunner
 
 from market.cli import app
+from market.prices import TradingPrices
 from oracle.config import NodeConfig, load_config
 from oracle.meters import settings
 from oracle.meters.csv_mapping import CsvMapping
 from oracle.meters.messages import read_message
 from oracle.meters.sample import Kind
+from oracle.prices.formats import read_csv, read_json, read_spot
 from oracle.prices.settings import CsvPrices, HttpPrices, TariffPrices
 from scripts.simulate.scenario import Scenario, load_scenario
 from tests.story import A, play_story
-from tests.world import World
+from tests.world import World, default_schedule
 
 ROOT = Path(__file__).resolve().parents[2]
 OPERATING = ROOT / "docs" / "operating.md"
+PRICES = ROOT / "docs" / "prices.md"
 METERS = ROOT / "docs" / "meters.md"
 SCENARIOS = ROOT / "docs" / "scenarios.md"
 SDK = ROOT / "docs" / "sdk.md"
@@ -174,6 +177,26 @@ def test_operating__example__is_a_good_configuration(tmp_path: Path) -> None:
     assert config.journal == tmp_path / "seat0.sqlite"
     assert isinstance(config.prices, TariffPrices)
     assert tomllib.loads(example)["key"] == {"env": "SUBGRID_SEAT_KEY"}
+
+
+def test_prices__examples__are_read_as_they_say() -> None:
+    (rows,), (message,) = blocks(PRICES, "csv"), blocks(PRICES, "json")
+    day, spot = (
+        HttpPrices.model_validate(tomllib.loads(text)["prices"]) for text in blocks(PRICES, "toml")
+    )
+    clock = default_schedule(epoch_s=1_790_000_100)
+    usual = TradingPrices(329_700, 437_900, 535_900)
+
+    assert read_csv(rows.encode(), "it").prices == {42: usual, 43: usual}
+    found = read_json(message.encode(), clock)
+    assert (list(found.prices.values()), found.published_s) == ([usual], 1_795_174_200)
+    assert day.header_env is not None
+    assert spot.spot is not None
+    interval = '{"start_timestamp": 1800000000000, "marketprice": 85.3}'
+    assert f"[{interval}, ...]" in PRICES.read_text()
+    answer = f'{{"data": [{interval}]}}'.encode()
+    asked = TradingPrices(499_005, 665_340, 811_714)
+    assert list(read_spot(answer, spot.spot, clock).prices.values()) == [asked] * 4
 
 
 def test_scenarios__table_of_keys__is_that_of_the_code() -> None:
