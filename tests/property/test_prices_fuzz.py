@@ -104,10 +104,11 @@ def test_any_spot_prices__are_read_or_refused(spot: SpotPrices, raw: bytes) -> N
 
 @pytest.mark.parametrize("raw", [b"[" * 100_000, b'{"prices":' * 50_000, b"1" * MOST_BYTES + b"1"])
 def test_deep_or_long_bytes__are_refused(raw: bytes) -> None:
-    for parse in (
+    parsers: list[Callable[[], PriceData]] = [
         lambda: read_csv(raw, "it"),
         lambda: read_json(raw, CLOCK),
         lambda: read_spot(raw, RULES[0], CLOCK),
-    ):
+    ]
+    for parse in parsers:
         with pytest.raises(FeedError):
             parse()
