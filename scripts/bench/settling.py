@@ -51,6 +51,10 @@ LONGEST_S = 300.0
 LOOK_S = 0.05
 IDLE_BLOCK_S = 1.0
 """An empty block comes so often: where none comes, the chain's clock stands still."""
+PASSING_S = 20
+"""Chain time that passes with it in the periods before the measured one."""
+PATIENCE_S = 120
+"""How long live seats wait for meters, chain time."""
 
 TOPIC = """
 [[meters.live.sources.topics]]
@@ -170,7 +174,7 @@ def await_cleared(run: Run) -> None:
             if time.monotonic() > give_up:
                 raise SystemExit(f"the committee does not go on with period {period}")
             # Nobody waits in real time for meters that say nothing of these periods.
-            last_block = heartbeat(run, last_block, SCHEDULE.round_length_s // 4)
+            last_block = heartbeat(run, last_block, PASSING_S)
             time.sleep(LOOK_S)
 
 
@@ -223,9 +227,7 @@ def from_broker(run: Run, folder: Path, meters: Meters, truth: Sequence[MeterRea
         name_of(r.node): (90_000 + r.node + r.import_wh, 7 * r.node + r.export_wh) for r in truth
     }
     with mosquitto(folder / "broker") as broker:
-        settings = LiveSettings(
-            meters, grid=GRID, patience_s=SCHEDULE.round_length_s // 2, port=broker.port
-        )
+        settings = LiveSettings(meters, grid=GRID, patience_s=PATIENCE_S, port=broker.port)
         with Committee(folder, run.url, deployment, run.seats, settings) as committee:
             speak(broker.port, SCHEDULE.start(PERIOD), before)
             stores = [Path(f"{committee.journal(seat)}.samples") for seat in committee.seats]

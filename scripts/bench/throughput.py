@@ -39,7 +39,7 @@ from market.schedule import Schedule
 from market.types import MeterReading, Options, Quality
 
 TARGET_TRADES_PER_S = 200
-PERIOD = 8
+PERIOD = 4
 BATCH = 128
 ADMISSIONS = 100
 MOST_GAS = 16_000_000
