@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+import time
 
 from web3.exceptions import Web3Exception
 
@@ -50,9 +51,15 @@ MOST_ACTIONS = 8
 REST_S = 3_600
 """How long a period is kept in mind after its end, so that a block taken back changes nothing."""
 
+REREAD_S = 1.0
+"""Least pause between two looks for readings that come late: thousands of meters take a while."""
+
 REREAD_INCOMPLETE = 4
 REREAD_COMPLETE = 1
-"""Earlier periods whose meters are asked again with every block, for readings that come late."""
+"""Earlier periods whose meters are then asked again."""
+
+EAGER_POLLS = 4
+"""So many times as often the chain is looked at while something of this node is under way."""
 
 LONGEST_BACKOFF_S = 30.0
 """Longest wait between two tries while the chain does not answer."""
@@ -102,7 +109,7 @@ class Node:
         self._clocks = ClockWatch(config.clock_skew_s)
         self._read_until = 0
         self._incomplete: set[int] = set()
-        self._reread = 0
+        self._reread, self._reread_at = 0, 0.0
 
     def _attach(self) -> None:
         """Open the journal and take up from it."""
@@ -201,9 +208,14 @@ class Node:
                 broken = broken or _is_of_journal(exc)
                 self._tell(exc, backoff_s)
                 self._pulse.beat(str(exc))
-            stop.wait(backoff_s or self._config.poll_s)
+            stop.wait(backoff_s or self._pause_s())
         self._journal.close()
         log.info("stopped", seat=self._config.seat)
+
+    def _pause_s(self) -> float:
+        """Return how long to rest: what is due next waits for what is under way."""
+        poll_s = self._config.poll_s
+        return poll_s / EAGER_POLLS if self._sender.waiting else poll_s
 
     def _tell(self, exc: Exception, retry_in_s: float) -> None:
         """Log what keeps the node from going on, and make the best of it.
@@ -336,17 +348,34 @@ class Node:
             return
         fresh = [period for period in window if period > self._read_until]
         earlier = [period for period in window if period <= self._read_until]
-        incomplete = [period for period in earlier if period in self._incomplete]
-        again = self._in_turn(incomplete, REREAD_INCOMPLETE)
-        for period in (*fresh, *again, *self._in_turn(earlier, REREAD_COMPLETE)):
+        for period in (*fresh, *self._read_again(s, earlier)):
             # What has not come yet is no refusal while it is waited for.
             late = s.now >= s.schedule.close(period) + s.patience_s
             s.readings.collect(period, tell=late)
             complete = s.readings.is_complete(period, s.view.meters)
             (self._incomplete.discard if complete else self._incomplete.add)(period)
-        self._reread += 1
         self._read_until = max(self._read_until, window[-1])
         s.readings.forget(before=window[0])
+
+    def _read_again(self, s: Situation, earlier: list[int]) -> list[int]:
+        """Return the periods to ask for again: those waited for, and of the others some."""
+        incomplete = [period for period in earlier if period in self._incomplete]
+        awaited = [
+            period
+            for period in incomplete
+            if s.view.period(period).version == 0
+            and s.now < s.schedule.close(period) + s.patience_s
+        ]
+        if time.monotonic() < self._reread_at:
+            return awaited
+        self._reread_at = time.monotonic() + REREAD_S
+        self._reread += 1
+        others = [period for period in incomplete if period not in awaited]
+        return [
+            *awaited,
+            *self._in_turn(others, REREAD_INCOMPLETE),
+            *self._in_turn([p for p in earlier if p not in awaited], REREAD_COMPLETE),
+        ]
 
     def _in_turn(self, periods: list[int], count: int) -> list[int]:
         """Return some periods, others with every block; the latest are asked most."""

@@ -28,6 +28,7 @@ from market.devnet import rpc
 from market.grid import Grid
 from market.history import History
 from market.types import MeterReading
+from oracle.config import NodeConfig
 from oracle.meters.roster import COLUMNS, meter_key
 from oracle.meters.store import SampleStore
 from scripts.bench.throughput import (
@@ -49,6 +50,8 @@ from tests.committee import Committee, Meters, Settings
 TARGET_S = 30.0
 LONGEST_S = 300.0
 LOOK_S = 0.05
+POLL_S = NodeConfig.model_fields["poll_s"].default
+"""As an operator's nodes do by default."""
 IDLE_BLOCK_S = 1.0
 """An empty block comes so often: where none comes, the chain's clock stands still."""
 PASSING_S = 20
@@ -209,7 +212,7 @@ def follow(run: Run, since: float, course: Course) -> None:
 def from_file(run: Run, folder: Path, meters: Meters) -> Course:
     """Close a period whose energies stand in a profile file."""
     deployment = folder.parent / "deployment.json"
-    settings = Settings(meters, grid=GRID)
+    settings = Settings(meters, grid=GRID, poll_s=POLL_S)
     with Committee(folder, run.url, deployment, run.seats, settings):
         await_cleared(run)
         course, since = Course(), time.monotonic()
@@ -227,7 +230,9 @@ def from_broker(run: Run, folder: Path, meters: Meters, truth: Sequence[MeterRea
         name_of(r.node): (90_000 + r.node + r.import_wh, 7 * r.node + r.export_wh) for r in truth
     }
     with mosquitto(folder / "broker") as broker:
-        settings = LiveSettings(meters, grid=GRID, patience_s=PATIENCE_S, port=broker.port)
+        settings = LiveSettings(
+            meters, grid=GRID, poll_s=POLL_S, patience_s=PATIENCE_S, port=broker.port
+        )
         with Committee(folder, run.url, deployment, run.seats, settings) as committee:
             speak(broker.port, SCHEDULE.start(PERIOD), before)
             stores = [Path(f"{committee.journal(seat)}.samples") for seat in committee.seats]
