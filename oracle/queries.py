@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
 
+from market.packing import BUCKET_NODES
 from oracle import log
 from oracle.ballot import Ballot
 from oracle.events import Event, dump, load
@@ -33,7 +34,6 @@ HASH_GAS = 1_000
 """What each bucket's hash takes."""
 RECORD_GAS = 400
 """What each record of the meter's bucket takes at most."""
-BUCKET_NODES = 256
 
 
 class QueryKind(IntEnum):

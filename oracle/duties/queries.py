@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from market.packing import BUCKET_NODES
 from market.types import Quality
 from oracle.ballot import Ballot
 from oracle.duties.situation import CollectFees, Deliver, Situation
-from oracle.queries import BUCKET_NODES, Query
+from oracle.queries import Query
 
 MOST_LOOKUPS = 4
 """Reports of ended periods read from the journal for one block."""
