@@ -53,10 +53,6 @@ def signed(key: ec.EllipticCurvePrivateKey, **changes: str) -> Evidence:
     return ocmf.evidence(messages.ocmf(key, "12.345", AT, **changes), messages.public_hex(key))
 
 
-def order(curve: str) -> int:
-    return ocmf._ORDERS[curve]
-
-
 def words(e: Evidence, **changes: object) -> tuple[object, ...]:
     """Return the arguments of `prove` and `check` after the meter."""
     values = {"text": e.text, "r": e.r, "s": e.s, **changes}
@@ -99,12 +95,23 @@ def test_check__whichever_form_of_a_signature_a_meter_gives__finds_it(
 
 
 @pytest.mark.parametrize("curve", CURVES)
+def test_prove__what_a_node_makes_of_a_text_with_high_s__is_taken(
+    world: World, proofs: Contract, curve: str
+) -> None:
+    key = KEYS[curve]
+    register(world, key)
+    text = messages.with_high_s(messages.ocmf(key, "12.345", AT), key)
+    e = ocmf.evidence(text, messages.public_hex(key))
+    world.chain.send(world.stranger, proofs.functions.prove(METER, *words(e)))
+
+
+@pytest.mark.parametrize("curve", CURVES)
 def test_prove__high_s__is_refused_for_the_low_one_is_as_good(
     world: World, proofs: Contract, curve: str
 ) -> None:
     register(world, KEYS[curve])
     e = signed(KEYS[curve])
-    high = words(e, s=order(curve) - e.s)
+    high = words(e, s=messages.ORDERS[curve] - e.s)
     refused("MeterProofs.NotSigned", proofs.functions.prove(METER, *high), world.stranger,
             METER, e.digest, *high[1:])  # fmt: skip
     assert not accepted(proofs.functions.check(METER, *high), world.stranger)[0]
