@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ from tests.unit.contracts.test_queries import (
     meter,
     priced_period,
 )
-from tests.world import PENG, World
+from tests.world import PENG, World, undone
 
 SEAT = 1
 
@@ -155,6 +156,38 @@ def test_deliver__somebody_was_faster__sends_nothing_and_lets_it_rest(
     purpose, now = delivery(query).purpose, desk.head.at
     assert desk.sender.holds(purpose, now + ERRAND_REST_S - 1)
     assert not desk.sender.holds(purpose, now + ERRAND_REST_S)
+
+
+def test_deliver__overtaken_in_the_same_block__is_no_alarm(
+    world: World, desk: Desk, caplog: pytest.LogCaptureFixture
+) -> None:
+    period = priced_period(world)
+    id_ = ask(world, create_asker(world), PLANNED, period)
+    (query,) = desk.queries()
+    rpc(world.url, "evm_setAutomine", [False])
+    world.chain.submit(world.stranger, deliver_call(world, id_), gas=1_000_000)
+    assert desk.do(delivery(query))
+    rpc(world.url, "evm_setAutomine", [True])
+    rpc(world.url, "evm_mine")
+    with caplog.at_level(logging.INFO):
+        desk.done()
+
+    assert desk.journal.transaction_counts() == {"reverted": 1}
+    (line,) = [record for record in caplog.records if record.msg == "refused"]
+    assert line.levelno == logging.INFO
+    assert "UnknownQuery" in str(line.fields["problem"])  # type: ignore[attr-defined]
+    assert fees(world, desk.key.address) == 0
+
+
+def test_query__whose_answer_is_taken_back__is_open_again(world: World, desk: Desk) -> None:
+    period = priced_period(world)
+    id_ = ask(world, create_asker(world), PLANNED, period)
+    (query,) = desk.queries()
+    with undone(world):
+        world.chain.send(world.stranger, deliver_call(world, id_))
+        assert desk.queries() == []
+    world.warp(world.now() + 60)
+    assert desk.queries() == [query]
 
 
 def test_deliver__many_at_once__only_a_few_are_under_way(world: World, desk: Desk) -> None:
