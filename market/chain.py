@@ -188,6 +188,23 @@ class Chain:
         except (ContractLogicError, ContractCustomError, ContractPanicError) as exc:
             raise reverted(_name(call), exc) from exc
 
+    def rehearse(self, call: ContractFunction, sender: str, gas: int) -> None:
+        """Try a call as of the latest block, without sending it.
+
+        Args:
+            call: The contract call.
+            sender: Who would send it.
+            gas: Its gas limit.
+
+        Raises:
+            Reverted: If the contract would refuse.
+            ChainUnreachable: If the endpoint does not answer.
+        """
+        try:
+            self.guarded(lambda: call.call({"from": checksum(sender), "gas": gas}))
+        except (ContractLogicError, ContractCustomError, ContractPanicError) as exc:
+            raise reverted(_name(call), exc) from exc
+
     def estimate(self, call: Call, sender: str = NOBODY, value_wei: int = 0) -> int | None:
         """Return a gas limit that holds for a call, or None if no transaction could have enough.
 

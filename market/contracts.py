@@ -27,6 +27,7 @@ NAMES = (
     "Book",
     "Vault",
     "Master",
+    "MeterProofs",
 )
 """The contracts of a market, in the order of their deployment; `Rule` is one of `RULES`."""
 

@@ -192,6 +192,7 @@ class Market:
         self.rule = Rule(deployment.rule)
         self.rule_contract = self._bind("Rule")
         self.master = self._bind("Master")
+        self.proofs = self._bind("MeterProofs")
         self.domain = deployment.domain
         raw = chain.read(self.master.functions.schedule())
         self.schedule = Schedule(*(int(value) for value in raw))
@@ -401,6 +402,7 @@ def _constructor(name: str, at: dict[str, str], terms: Terms) -> tuple[Any, ...]
         "Book": (schedule, at["Registry"], at["Vault"], at["Oracle"], at["Master"]),
         "Vault": (at["SettlementToken"], at["Registry"], at["Book"], at["Master"]),
         "Master": (schedule, tuple(at[room] for room in rooms)),
+        "MeterProofs": (at["Registry"],),
     }
     return arguments[name]
 

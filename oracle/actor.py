@@ -8,15 +8,19 @@ from eth_account.signers.local import LocalAccount
 from eth_utils.crypto import keccak
 from web3.contract.contract import ContractFunction
 
+from market.chain import Reverted
 from market.clear_calls import fitting_clear_call
 from market.deployment import Market
 from market.history import History
 from market.keeper import fitting_settle_call
 from market.messages import Objection, Topic
 from oracle import log
+from oracle.duties.queries import COLLECT_GAS
 from oracle.duties.situation import (
     Action,
     Clear,
+    CollectFees,
+    Deliver,
     FileEvidence,
     FixHeadroom,
     FixPrices,
@@ -41,6 +45,12 @@ FIXED_PRICES_GAS = 60_000
 FIXED_HEADROOM_GAS = 40_000
 # An objection reads the whole feeder, and may be the one that lowers a line.
 OBJECT_GAS = 2_000_000
+
+MOST_ERRANDS = 4
+"""Answers to strangers go out while no more transactions than that are under way."""
+
+ERRAND_REST_S = 600
+"""Chain time for which an answer that would be refused just now is left alone."""
 
 
 class Actor:
@@ -69,6 +79,8 @@ class Actor:
         """
         if self._sender.holds(action.purpose, head.at) or not self._may_say(action, view, head):
             return False
+        if isinstance(action, (Deliver, CollectFees)) and not self._is_free_for(action, head):
+            return False
         with self._journal.atomic():
             prepared = self._prepare(action, view)
             if prepared is None:
@@ -89,6 +101,31 @@ class Actor:
         if isinstance(action, (ProposeReport, ProposePrices, ProposeHeadroom)):
             return head.at > since + self._market.schedule.round_length_s
         return True
+
+    def _is_free_for(self, action: Deliver | CollectFees, head: Head) -> bool:
+        """Return whether something for strangers may be done: nothing is late for it or in vain.
+
+        Who was faster may be in a block that is not followed yet, so the latest one is asked.
+        """
+        if self._sender.waiting >= MOST_ERRANDS:
+            return False
+        call, gas = self._errand(action)
+        try:
+            self._market.chain.rehearse(call, self._account.address, gas)
+        except Reverted as exc:
+            self._sender.rest(action.purpose, head.at + ERRAND_REST_S)
+            log.debug("in vain", purpose=action.purpose, problem=exc)
+            return False
+        return True
+
+    def _errand(self, action: Deliver | CollectFees) -> tuple[ContractFunction, int]:
+        """Return the call that does something for strangers, with a gas limit."""
+        oracle = self._market.oracle.functions
+        if isinstance(action, CollectFees):
+            return oracle.collectFees(), COLLECT_GAS
+        hashes = [keccak(bucket) for bucket in action.buckets]
+        bucket = action.buckets[action.bucket] if hashes else b""
+        return oracle.deliver(action.query.id, hashes, bucket), action.gas
 
     def _prepare(self, action: Action, view: View) -> tuple[ContractFunction, int] | None:
         """Journal what is said, and return the call that says it with a gas limit."""
@@ -127,6 +164,8 @@ class Actor:
                 said = (found.first, found.second)
                 words = [part for w in said for part in (w.proposal.as_tuple(), w.as_tuple())]
                 return oracle.fileEvidence(*words), CALL_GAS
+            case Deliver() | CollectFees():
+                return self._errand(action)
             case Vote() | Object():
                 return self._say(action, view)
 

@@ -177,6 +177,19 @@ class ReportConfig(_Table):
     tolerance_percent: Annotated[float, Field(ge=0, le=10)] = 0.0
 
 
+class QueriesConfig(_Table):
+    """Which queries of contracts the node answers.
+
+    Attributes:
+        deliver: Whether it answers any.
+        least_fee_percent: Least fee, in percent of what the delivery costs at most at the chain's
+            present fees.
+    """
+
+    deliver: bool = True
+    least_fee_percent: Annotated[int, Field(ge=0)] = 100
+
+
 class FaultConfig(_Table):
     """One fault of the simulated meters, see `oracle.meters.simulator`.
 
@@ -256,6 +269,7 @@ class NodeConfig(BaseSettings):
         prices: What prices it holds right.
         grid: The feeder it checks clearings on.
         report: How it reports.
+        queries: Which queries it answers.
         monitor: Where machines may ask how it is.
         simulate: How its meters misbehave.
     """
@@ -278,6 +292,7 @@ class NodeConfig(BaseSettings):
     prices: PricesConfig = BenchmarkPrices()
     grid: GridConfig | None = None
     report: ReportConfig = ReportConfig()
+    queries: QueriesConfig = QueriesConfig()
     monitor: MonitorConfig = MonitorConfig()
     simulate: SimulateConfig = SimulateConfig()
 

@@ -9,11 +9,12 @@ from typing import Any
 from eth_abi.abi import decode
 from eth_utils.abi import collapse_if_tuple, event_abi_to_log_topic
 
-from market.chain import ChainError, ChainUnreachable
+from market.chain import TX_GAS_LIMIT, ChainError, ChainUnreachable
 from market.contracts import artifact
 from market.deployment import Market, verify
 from oracle import alarms, log
 from oracle.journal import Event, Journal
+from oracle.queries import QUERY_EVENTS, QueryBook
 from oracle.view import FOLLOWED, MOST_PERIODS, MissingEvent, View
 
 CONTRACTS = ("Registry", "Oracle", "Grid", "Master")
@@ -37,6 +38,7 @@ class Head:
         parent: Its parent's hash.
         at: Its time, Unix seconds; the latest block's is the only clock.
         base_fee_wei: Its base fee, None on a chain without EIP-1559.
+        gas_limit: Most gas of all its transactions.
     """
 
     number: int
@@ -44,6 +46,7 @@ class Head:
     parent: bytes
     at: int
     base_fee_wei: int | None
+    gas_limit: int = TX_GAS_LIMIT
 
 
 class Follower:
@@ -70,7 +73,7 @@ class Follower:
         self._kinds = _kinds()
         self._head: Head | None = None
         self._rewind_blocks = SHORTEST_REWIND
-        self.view = View()
+        self.view, self.queries = View(), QueryBook(journal)
         self._replay()
 
     @property
@@ -115,9 +118,12 @@ class Follower:
             blocks[last] = end.hash
             if not self._is_canonical(last, end.hash):
                 raise EndpointLags(f"block {last} is gone again; is the endpoint in step?")
-            self._journal.extend(events, blocks)
+            told = [event for event in events if event.name not in QUERY_EVENTS]
+            with self._journal.atomic():
+                self._journal.extend(told, blocks)
+                self.queries.take(event for event in events if event.name in QUERY_EVENTS)
             try:
-                self.view.apply(events)
+                self.view.apply(told)
             except MissingEvent as exc:
                 read_all_again = self._rewind_blocks // 2 >= max(SHORTEST_REWIND, exc.block)
                 self._go_back(exc)
@@ -142,6 +148,7 @@ class Follower:
                 self._go_back(exc)
             else:
                 self.view.forget(floor)
+                self.queries = QueryBook(self._journal)
                 return
 
     def _go_back(self, missing: MissingEvent) -> None:
@@ -191,6 +198,7 @@ class Follower:
             parent=_bytes(raw["parentHash"]),
             at=int(raw["timestamp"], 16),
             base_fee_wei=None if base_fee is None else int(base_fee, 16),
+            gas_limit=int(raw["gasLimit"], 16),
         )
 
     def _events(self, first: int, last: Head) -> tuple[list[Event], dict[int, bytes]]:
@@ -252,7 +260,7 @@ def _kinds() -> dict[bytes, _Kind]:
     kinds = {}
     for contract in CONTRACTS:
         for item in artifact(contract).abi:
-            if item["type"] == "event" and item["name"] in FOLLOWED:
+            if item["type"] == "event" and item["name"] in (*FOLLOWED, *QUERY_EVENTS):
                 inputs = [(i["name"], collapse_if_tuple(i), i["indexed"]) for i in item["inputs"]]
                 kinds[bytes(event_abi_to_log_topic(item))] = _Kind(  # type: ignore[arg-type]
                     item["name"],

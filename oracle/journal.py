@@ -43,6 +43,9 @@ CREATE TABLE IF NOT EXISTS events (
     period INTEGER, PRIMARY KEY (block, position)) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS events_by_period ON events (period);
 CREATE TABLE IF NOT EXISTS floors (block INTEGER PRIMARY KEY, period INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS queries (
+    id BLOB PRIMARY KEY, block INTEGER NOT NULL, at INTEGER NOT NULL, args TEXT NOT NULL,
+    closed INTEGER) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS heard (
     topic INTEGER, period INTEGER, version INTEGER, round INTEGER, seat INTEGER,
     digest BLOB, support INTEGER, signature BLOB NOT NULL, at INTEGER NOT NULL,
@@ -327,9 +330,11 @@ class Journal:
             self._db.execute("DELETE FROM events WHERE block > ?", (number,))
             self._db.execute("DELETE FROM blocks WHERE number > ?", (number,))
             self._db.execute("DELETE FROM floors WHERE block > ?", (number,))
+            self._db.execute("DELETE FROM queries WHERE block > ?", (number,))
+            self._db.execute("UPDATE queries SET closed = NULL WHERE closed > ?", (number,))
             if self.floor() < int(self.about("pruned_before") or 0):
                 # What it takes to go on from there is gone; the chain has it.
-                for table in ("events", "blocks", "floors"):
+                for table in ("events", "blocks", "floors", "queries"):
                     self._db.execute(f"DELETE FROM {table}")
                 self.note(pruned_before=None)
             self._db.execute(

@@ -53,6 +53,8 @@ PERIODS = _gauge("known_periods", "Periods in memory")
 UNREPORTED = _gauge("unreported_periods", "Closed periods inside their window without a report")
 WAITING = _gauge("open_transactions", "Nonces whose transactions are in no followed block yet")
 BALANCE = _gauge("balance_wei", "Native money of the seat's account")
+EARNED = _gauge("earned_wei", "Fees of answered queries that the account can collect")
+QUERIES = _gauge("open_queries", "Open queries of contracts in mind")
 HALTED = _gauge("halted", "1 if the node's key is used elsewhere, so that it says nothing")
 PRICES_AGE = _gauge(
     "prices_age_seconds", "How long ago the prices of a file or feed were published"

@@ -8,14 +8,14 @@ import time
 
 from web3.exceptions import Web3Exception
 
-from market.chain import ChainError, ChainUnreachable, Identity, WrongChain
+from market.chain import TX_GAS_LIMIT, ChainError, ChainUnreachable, Identity, WrongChain
 from market.deployment import Deployment, DeploymentError, Market
 from oracle import log, monitor
 from oracle.actor import Actor
 from oracle.alarms import ClockWatch, PriceWatch, QuorumWatch
 from oracle.config import ConfigError, NodeConfig
-from oracle.duties import clearing, evidence, headroom, keep, prices, report
-from oracle.duties.situation import Duty, Situation
+from oracle.duties import clearing, evidence, headroom, keep, prices, queries, report
+from oracle.duties.situation import Duty, Situation, Terms
 from oracle.endpoints import connect
 from oracle.follower import Follower
 from oracle.journal import Journal, JournalError
@@ -42,6 +42,8 @@ DUTIES: tuple[Duty, ...] = (
     headroom.fix,
     headroom.propose,
     evidence.file,
+    queries.deliver,
+    queries.collect,
 )
 """What a node does, the most urgent first."""
 
@@ -103,7 +105,7 @@ class Node:
         )
         table = bytes(chain.read(self._market.grid.functions.table()))
         self._wires = open_wires(config.grid, table, self._roster)
-        self._purse = Purse(chain, self._account.address)
+        self._purse = Purse(self._market, self._account.address)
         self._quorums = QuorumWatch()
         self._wants = PriceWatch()
         self._clocks = ClockWatch(config.clock_skew_s)
@@ -245,6 +247,7 @@ class Node:
         monitor.FLOOR.set(self._floor)
         monitor.PERIODS.set(len(self._view.periods))
         monitor.UNREPORTED.set(self._quorums.unreported)
+        monitor.QUERIES.set(len(self._follower.queries))
         monitor.WAITING.set(self._sender.waiting)
         monitor.PRICES_AGE.set(self._prices.age_s)
         monitor.PRICES_AHEAD.set(periods_ahead(self._prices, self._schedule, self._head.at))
@@ -314,8 +317,22 @@ class Node:
             first_period=self._first_period,
             patience_s=clock.round_length_s // 2 if patience_s is None else patience_s,
             periods=range(self._floor, gated + 1),
+            queries=self._follower.queries,
+            terms=self._terms(),
             contradictions=self._witness.contradictions(self._floor),
             tolerance=self._config.tolerance,
+        )
+
+    def _terms(self) -> Terms:
+        """Return on what terms queries are answered, as of the latest block."""
+        wanted, earned_wei = self._config.queries, self._purse.earned_wei
+        idle = not (earned_wei or len(self._follower.queries))
+        return Terms(
+            deliver=wanted.deliver,
+            least_fee_percent=wanted.least_fee_percent,
+            gas_price_wei=0 if idle else self._sender.gas_price_wei(self._head),
+            gas_limit=min(TX_GAS_LIMIT, self._head.gas_limit),
+            earned_wei=earned_wei,
         )
 
     def _forget(self, gated: int) -> None:

@@ -31,10 +31,13 @@ OVERTAKEN = frozenset(
         "AlreadyProposed",
         "NotAccepted",
         "NotPrimary",
+        "NotTheReport",
+        "NothingPaid",
         "NothingToSettle",
         "OutOfGasOrRaced",
         "TooLate",
         "UnknownProposal",
+        "UnknownQuery",
         "WrongHashes",
         "WrongVersion",
     }
@@ -90,6 +93,26 @@ class Sender:
         """
         under_way = any(txs[0].purpose == purpose for txs in self._open.values())
         return self.paused or under_way or self._retry_at.get(purpose, 0) > now_s
+
+    def rest(self, purpose: str, until_s: int) -> None:
+        """Have something held for a while.
+
+        Args:
+            purpose: What it is for.
+            until_s: Until which chain time.
+        """
+        self._retry_at[purpose] = until_s
+
+    def gas_price_wei(self, head: Head) -> int:
+        """Return what a unit of gas costs in the next block, as far as the chain tells.
+
+        Raises:
+            ChainUnreachable: If the endpoint does not answer.
+        """
+        fields = self._fee_fields(head)
+        if "gasPrice" in fields:
+            return int(fields["gasPrice"])
+        return (head.base_fee_wei or 0) + int(fields["maxPriorityFeePerGas"])
 
     def sign(self, purpose: str, call: ContractFunction, gas: int, head: Head) -> Transaction:
         """Sign and journal a call; `send` it once that is durable.

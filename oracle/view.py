@@ -79,6 +79,7 @@ class View:
         """
         self.floor = floor
         self.meters: dict[int, bytes] = {}
+        self.node_of: dict[bytes, int] = {}
         self.buses: dict[int, int] = {}
         self.votes = Votes()
         self.periods: dict[int, PeriodView] = {}
@@ -185,6 +186,7 @@ class View:
 
     def _admitted(self, _at: int, args: Args) -> None:
         self.meters[args["node"]] = args["meter"]
+        self.node_of[args["meter"]] = args["node"]
         self.buses[args["node"]] = args["bus"]
 
     def _seat_rotated(self, _at: int, args: Args) -> None:

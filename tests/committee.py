@@ -64,6 +64,7 @@ class Settings:
         poll_s: Pause between two looks at the chain.
         rpc_timeout_s: Longest wait for an endpoint's answer.
         confirmations: Blocks that must stand on a fact.
+        queries: The `[queries]` table.
         clock_skew_s: Skew of chain time to raise an alarm at.
         monitor: Where to answer machines; port 0 for any.
         log_level: Least important lines to log.
@@ -77,6 +78,7 @@ class Settings:
     poll_s: float = 0.02
     rpc_timeout_s: float = 10.0
     confirmations: int = 0
+    queries: Mapping[str, object] = field(default_factory=dict)
     clock_skew_s: int = 0
     monitor: str | None = None
     log_level: str = "info"
@@ -104,6 +106,8 @@ class Settings:
             *(f"{key} = {_toml(value)}" for key, value in self.prices.items()),
             "[report]",
             f"patience_s = {self.patience_s}",
+            "[queries]",
+            *(f"{key} = {_toml(value)}" for key, value in self.queries.items()),
         ]
         if self.grid is not None:
             lines += ["[grid]", f"file = {_toml(self.grid)}"]

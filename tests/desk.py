@@ -10,13 +10,14 @@ from market.packing import pack_readings, root_of
 from market.prices import PeriodPrices
 from market.types import MeterReading, Quality
 from oracle.duties import report
-from oracle.duties.situation import Situation, Vote
+from oracle.duties.situation import Situation, Terms, Vote
 from oracle.journal import Event, Journal
 from oracle.meters.roster import Meter, Role, Roster, meter_key
 from oracle.meters.source import Quality as MeterQuality
 from oracle.meters.source import Reading
 from oracle.prices.source import PriceSource
 from oracle.pricing import price_tuple
+from oracle.queries import QueryBook
 from oracle.readings import OwnReadings
 from oracle.view import View
 from oracle.wires import Wires
@@ -57,8 +58,10 @@ class Desk:
         self, folder: Path, roster: Roster = ROSTER, members: Sequence[str] = tuple(ROSTER)
     ) -> None:
         self.source = Known()
-        journal = Journal(folder / "journal.sqlite")
-        self.readings = OwnReadings(journal, self.source, roster, lambda: CLOSE)
+        self.journal = Journal(folder / "journal.sqlite")
+        self.readings = OwnReadings(self.journal, self.source, roster, lambda: CLOSE)
+        self.queries = QueryBook(self.journal)
+        self.terms = Terms(True, 100, gas_price_wei=0, gas_limit=2**24, earned_wei=0)
         self.view = View()
         self.wires: Wires | None = None
         self.prices = PriceSource()
@@ -122,6 +125,8 @@ class Desk:
             first_period=1,
             patience_s=30,
             periods=range(PERIOD, PERIOD + 1),
+            queries=self.queries,
+            terms=self.terms,
         )
 
     def votes(self, now: int) -> list[Vote]:

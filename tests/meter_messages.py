@@ -7,8 +7,16 @@ from datetime import UTC, datetime
 
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.utils import (
+    decode_dss_signature,
+    encode_dss_signature,
+)
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+ORDERS = {
+    "secp256r1": 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551,
+    "secp256k1": 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141,
+}
 P256 = ec.derive_private_key(0xA11CE, ec.SECP256R1())
 K256 = ec.derive_private_key(0xB0B, ec.SECP256K1())
 
@@ -39,6 +47,14 @@ def ocmf(
     signature = key.sign(text.encode(), ec.ECDSA(hashes.SHA256())).hex()
     kind = f"ECDSA-{key.curve.name}-SHA256"
     return f"OCMF|{text}|" + json.dumps({"SA": kind, "SD": signature})
+
+
+def with_high_s(text: str, key: ec.EllipticCurvePrivateKey) -> str:
+    """Return a signed text with the other of the two signatures if its own has the low s."""
+    head, _, signature = text.rpartition('"SD": "')
+    r, s = decode_dss_signature(bytes.fromhex(signature.rstrip('"}')))
+    order = ORDERS[key.curve.name]
+    return f'{head}"SD": "{encode_dss_signature(r, max(s, order - s)).hex()}"}}'
 
 
 def telegram(*lines: str) -> bytes:

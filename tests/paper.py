@@ -67,6 +67,7 @@ class PaperChain:
             "hash": _hash(number),
             "parentHash": _hash(number - 1),
             "timestamp": hex(_at(number)),
+            "gasLimit": hex(30_000_000),
         }
 
     def _logs(self, number: int) -> Iterator[dict[str, Any]]:
@@ -152,6 +153,7 @@ class PaperNode:
             QuorumWatch(),
         )
         node._readings = node._prices = node._wires = node._sender = None
+        node._terms = lambda: None
         node._witness = SimpleNamespace(contradictions=lambda _since: [])
         self._node = node
 

@@ -264,14 +264,19 @@ def new_world(
     genesis_s: int | None = None,
     feeder: Path | None = None,
     rule: Rule = Rule.UNIFORM,
+    options: tuple[str, ...] = (),
 ) -> Iterator[World]:
     """Start a chain, at the schedule's epoch or later, deploy a market, and stop it in the end.
 
-    With a grid file the market has that feeder, otherwise no wires.
+    With a grid file the market has that feeder, otherwise no wires. The options are anvil's.
     """
     schedule = schedule or default_schedule()
     with (
-        Anvil(accounts=accounts, genesis_timestamp=genesis_s or schedule.epoch_s) as anvil,
+        Anvil(
+            accounts=accounts,
+            genesis_timestamp=genesis_s or schedule.epoch_s,
+            options=options,
+        ) as anvil,
         tempfile.TemporaryDirectory() as folder,
     ):
         chain = Chain(anvil.url)

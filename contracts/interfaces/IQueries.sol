@@ -14,9 +14,15 @@ enum QueryKind {
 /// @notice A contract asks for a meter's energy or a price of a period and is called back with the value the committee fixed.
 /// Delivery is anyone's separate call, so that a consumer can never hold up a settlement.
 interface IQueries {
-    /// @notice A contract asked; the fee is the deliverer's.
+    /// @notice A contract asked; the fee is the deliverer's, who has to send `callbackGas * 64 / 63` and what delivering takes.
     event Queried(
-        bytes32 indexed id, address indexed consumer, bytes32 meter, uint32 period, QueryKind kind, uint256 feeWei
+        bytes32 indexed id,
+        address indexed consumer,
+        bytes32 meter,
+        uint32 period,
+        QueryKind kind,
+        uint32 callbackGas,
+        uint256 feeWei
     );
     /// @notice The consumer was called back; `success` says whether its callback accepted the value.
     event Delivered(bytes32 indexed id, uint256 value, bool success);

@@ -51,7 +51,7 @@ abstract contract Queries is IQueries, PriceBoard, Reports {
             meter: meter,
             feeWei: msg.value
         });
-        emit Queried(id, msg.sender, meter, period, kind, msg.value);
+        emit Queried(id, msg.sender, meter, period, kind, callbackGas, msg.value);
     }
 
     /// @inheritdoc IQueries

@@ -10,6 +10,7 @@ from market.messages import Proposal
 from market.prices import PeriodPrices
 from market.schedule import Schedule
 from oracle.prices.source import PriceSource
+from oracle.queries import Query, QueryBook
 from oracle.readings import OwnReadings
 from oracle.tolerance import EXACT, Tolerance
 from oracle.view import View
@@ -165,8 +166,42 @@ class FileEvidence:
         return f"file evidence of seat {word.seat} on {what}"
 
 
+@dataclass(frozen=True, slots=True)
+class Deliver:
+    """Answer a query.
+
+    Attributes:
+        query: The query.
+        gas: Gas limit.
+        buckets: The packed readings of the report that holds the answer; none for a price.
+        bucket: Which of them has the meter.
+    """
+
+    query: Query
+    gas: int
+    buckets: tuple[bytes, ...] = ()
+    bucket: int = 0
+
+    @property
+    def purpose(self) -> str:
+        """What it is for."""
+        return f"deliver 0x{self.query.id.hex()}"
+
+
+@dataclass(frozen=True, slots=True)
+class CollectFees:
+    """Have what answers have earned paid out."""
+
+    @property
+    def purpose(self) -> str:
+        """What it is for."""
+        return "collect fees"
+
+
 Action = (
     FileEvidence
+    | Deliver
+    | CollectFees
     | Clear
     | Settle
     | ProposeReport
@@ -177,6 +212,25 @@ Action = (
     | Vote
     | Object
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """On what terms a node answers queries.
+
+    Attributes:
+        deliver: Whether it answers any.
+        least_fee_percent: Least fee, in percent of what a delivery costs at most.
+        gas_price_wei: What a unit of gas costs just now.
+        gas_limit: Most gas of a transaction.
+        earned_wei: What the node could have paid out.
+    """
+
+    deliver: bool
+    least_fee_percent: int
+    gas_price_wei: int
+    gas_limit: int
+    earned_wei: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +250,8 @@ class Situation:
         first_period: The first period the market settles.
         patience_s: How long after a close to wait for silent meters.
         periods: Periods whose gate has closed and that may still need something, ascending.
+        queries: The open queries of contracts.
+        terms: On what terms to answer them.
         contradictions: What convicts seats, in those periods.
         tolerance: How far reports may be from what this node has read.
     """
@@ -212,6 +268,8 @@ class Situation:
     first_period: int
     patience_s: int
     periods: range
+    queries: QueryBook
+    terms: Terms
     contradictions: Sequence[Contradiction] = ()
     tolerance: Tolerance = EXACT
 

@@ -1,7 +1,8 @@
-"""`oracle meters` and `oracle backfill`: look at live meters, and fill their gaps from files."""
+"""`oracle meters` and `oracle backfill`: look at live meters, fill gaps, show what was signed."""
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -14,14 +15,19 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from oracle.config import ConfigError, load_config
+from market.chain import ChainError
+from market.deployment import Deployment, Market
+from oracle.config import ConfigError, NodeConfig, load_config
+from oracle.endpoints import connect
 from oracle.meters.gate import Gate
 from oracle.meters.roster import load_roster
 from oracle.meters.settings import LiveConfig
 from oracle.meters.source import SourceError
 from oracle.meters.store import SampleStore
 
-app = typer.Typer(no_args_is_help=True, help="Live meters: what came and what was refused.")
+app = typer.Typer(
+    no_args_is_help=True, help="Live meters: what came, what was refused, what they have signed."
+)
 
 ConfigOption = Annotated[
     Path, typer.Option("--config", "-c", help="The node's TOML file.", show_default="node.toml")
@@ -32,7 +38,7 @@ ConfigOption = Annotated[
 def status(config: ConfigOption = Path("node.toml")) -> None:
     """Show how many samples are journalled, and what was refused and why; the node may run."""
     with _told():
-        live, _ = _open(config)
+        _, live, _ = _open(config)
         store = SampleStore(live.store)
         typer.echo(f"{store.count()} samples of {store.meters()} meters in {live.store}")
         table = Table("source", "kind", "meter", "times", "last", "why")
@@ -65,7 +71,7 @@ def backfill(
     with _told():
         from oracle.meters.backfill import fill, read_file
 
-        live, gate = _open(config)
+        _, live, gate = _open(config)
         store = SampleStore(live.store)
         for file in files:
             filled = fill(read_file(file, mapping, meter), gate, store)
@@ -76,13 +82,51 @@ def backfill(
                 typer.echo(f"  {why}")
 
 
-def _open(config: Path) -> tuple[LiveConfig, Gate]:
+@app.command()
+def prove(
+    meter: Annotated[str, typer.Argument(help="The meter's id, or one of its other names.")],
+    pagination: Annotated[str, typer.Argument(help="The text's running number, such as T17.")],
+    config: ConfigOption = Path("node.toml"),
+    key: Annotated[
+        str | None,
+        typer.Option(help="Public key, DER in hex, if the meter has another one by now."),
+    ] = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="Ask the chain whether it agrees.")
+    ] = False,
+) -> None:
+    """Print what it takes to prove on chain what a meter has signed, as JSON; nothing is sent.
+
+    With --check exit status 1 if the chain does not agree. Anybody may then send it to
+    `MeterProofs.prove`.
+    """
+    with _told():
+        try:
+            from oracle.meters.dispute import chain_says, exhibit_of
+        except ImportError as exc:
+            fix = "Install it: pip install 'subgrid[meters]'"
+            raise SourceError("prove", f"the package {exc.name} is not there", fix) from exc
+
+        settings, live, gate = _open(config)
+        exhibit = exhibit_of(SampleStore(live.store), gate, meter, pagination, key)
+        if not check:
+            typer.echo(json.dumps(exhibit.as_json(), indent=2, ensure_ascii=False))
+            return
+        chain, _ = connect(settings.rpc_url, settings.rpc_timeout_s)
+        answer = chain_says(Market(chain, Deployment.load(settings.deployment)), exhibit)
+        shown = {**exhibit.as_json(), "chain": answer}
+        typer.echo(json.dumps(shown, indent=2, ensure_ascii=False))
+        if not answer["signed"]:
+            raise typer.Exit(1)
+
+
+def _open(config: Path) -> tuple[NodeConfig, LiveConfig, Gate]:
     settings = load_config(config)
     live = settings.meters.live
     if live is None:
         raise ConfigError(f"{config}: meters.live is missing; docs/meters.md says what it holds")
     try:
-        return live, Gate(load_roster(settings.meters.roster), live.facts(), time.time)
+        return settings, live, Gate(load_roster(settings.meters.roster), live.facts(), time.time)
     except ValueError as exc:
         raise ConfigError(f"{config}: meters.live: {exc}") from exc
 
@@ -92,7 +136,7 @@ def _told() -> Iterator[None]:
     """Turn what a user can mend into one line and exit status 1."""
     try:
         yield
-    except (ConfigError, SourceError) as exc:
+    except (ConfigError, SourceError, ChainError) as exc:
         typer.echo(f"error: {exc}", err=True)
         raise typer.Exit(1) from exc
     except sqlite3.Error as exc:

@@ -74,6 +74,7 @@ class Evidence:
 
     Attributes:
         curve: `secp256r1` or `secp256k1`.
+        text: The part that is signed, to the letter.
         digest: SHA-256 of the signed text.
         r: First half of the signature.
         s: Second half, in the lower half of the group: contracts refuse the other.
@@ -82,6 +83,7 @@ class Evidence:
     """
 
     curve: str
+    text: str
     digest: bytes
     r: int
     s: int
@@ -146,7 +148,7 @@ def evidence(text: str, key: str) -> Evidence:
     r, s = decode_dss_signature(bytes.fromhex(raw) if is_hex else base64.b64decode(raw))
     order = _ORDERS[public.curve.name]
     digest = hashlib.sha256(signed.encode()).digest()
-    return Evidence(public.curve.name, digest, r, min(s, order - s), point.x, point.y)
+    return Evidence(public.curve.name, signed, digest, r, min(s, order - s), point.x, point.y)
 
 
 def _parse(raw: bytes) -> tuple[OCMF, str, str]:

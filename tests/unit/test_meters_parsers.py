@@ -60,19 +60,17 @@ def test_ocmf__signed_by_the_registered_key__is_read_with_its_proof(
 def test_evidence__of_a_signature_with_high_s__has_the_low_one_a_contract_takes(
     key: ec.EllipticCurvePrivateKey,
 ) -> None:
-    text = messages.ocmf(key, "1", AT)
-    head, _, signature = text.rpartition('"SD": "')
-    r, s = decode_dss_signature(bytes.fromhex(signature.rstrip('"}')))
-    order = ocmf._ORDERS[key.curve.name]
-    high = encode_dss_signature(r, max(s, order - s)).hex()
-    public = messages.public_hex(key)
+    text = messages.with_high_s(messages.ocmf(key, "1", AT), key)
+    r, s = decode_dss_signature(bytes.fromhex(text.rpartition('"SD": "')[2].rstrip('"}')))
+    order = messages.ORDERS[key.curve.name]
 
-    proof = ocmf.evidence(f'{head}"SD": "{high}"}}', public)
+    proof = ocmf.evidence(text, messages.public_hex(key))
 
-    assert proof.s == min(s, order - s) <= order // 2
+    assert proof.s == order - s <= order // 2
     point = key.public_key().public_numbers()
     assert (proof.x, proof.y, proof.r) == (point.x, point.y, r)
-    signed = text.split("|")[1].encode()
+    assert proof.text == text.split("|")[1]
+    signed = proof.text.encode()
     key.public_key().verify(
         encode_dss_signature(proof.r, proof.s), signed, ec.ECDSA(hashes.SHA256())
     )

@@ -46,7 +46,7 @@ def needs(name: str) -> Callable[[str], tuple[Any, ...]]:
 
 
 def for_role(name: str) -> Callable[[str], tuple[Any, ...]]:
-    """Return the values of the oracle's refusal for want of a role."""
+    """Return the values of a room's refusal for want of a role in the registry."""
     return lambda stranger: (stranger, role(name))
 
 
@@ -83,6 +83,9 @@ CLOSED: dict[str, tuple[tuple[Any, ...], str, Callable[[str], tuple[Any, ...]]]]
     "Oracle.setBenchmark": ((200, PRICES), "Oracle.NotAllowed", for_role("TARIFF_ROLE")),
     "Oracle.rotateSeat": (
         (0, "0x" + "11" * 20), "Oracle.NotAllowed", for_role("COMMITTEE_ROLE"),
+    ),
+    "MeterProofs.register": (
+        (bytes(32), (0, 0, 0, 0)), "MeterProofs.NotAllowed", for_role("ADMISSION_ROLE"),
     ),
     "Grid.derate": ((1, 1, True, 0), "Grid.NotOracle", him),
     "Subordinate_one.compensate": ((1, 1, b"", NO_LEG), "Subordinate_one.NotMaster", him),
@@ -159,6 +162,10 @@ OPEN: dict[str, tuple[str, str]] = {
     "Oracle.collectFees": (
         "pays out only what the caller earned",
         "test_collect_fees__none__is_refused",
+    ),
+    "MeterProofs.prove": (
+        "shows what a meter has signed",
+        "test_prove__with_another_meters_key__is_refused",
     ),
     "Book.agree": (
         "relays what both sides have signed",
