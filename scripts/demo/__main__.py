@@ -7,7 +7,7 @@ import signal
 import sys
 from pathlib import Path
 from types import FrameType
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
@@ -43,6 +43,10 @@ def demo(
     story: Annotated[
         bool, typer.Option(help="Tell the paper's story before the day: A, B, and C in reserve.")
     ] = True,
+    meters: Annotated[
+        Literal["mqtt", "file"],
+        typer.Option(help="Meters that speak MQTT, or a profile file in their place."),
+    ] = "mqtt",
     out: Annotated[Path, typer.Option(help="Folder for tables, picture and logs.")] = Path(
         "out/demo"
     ),
@@ -80,7 +84,8 @@ def demo(
         changes = {"rule": rule, "first_day": day, "days": days, "seed": seed}
         given = {key: value for key, value in changes.items() if value not in (None, "")}
         found = load_scenario(scenario, given)
-        as_expected = Demo(Plan(found, scenario.stem, periods, story, out), console).run()
+        plan = Plan(found, scenario.stem, periods, story, meters, out)
+        as_expected = Demo(plan, console).run()
     except (
         *(ArtifactError, ChainError, DemoError, DevnetError, DispatchError, GridError),
         *(HistoryError, ScenarioError, SourceError),
