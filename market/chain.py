@@ -120,6 +120,8 @@ class Chain:
         """
         self.url = url
         self.w3 = Web3(provider or HTTPProvider(url, request_kwargs={"timeout": timeout_s}))
+        # It would ask for the chain's id before every call.
+        self.w3.middleware_onion.remove("validation")
         self._chain_id: int | None = None
 
     def guarded(self, what: Callable[[], T]) -> T:
