@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 SCENARIO = Path("data/scenarios/rural1-congested.toml")
 
@@ -90,15 +91,15 @@ def demo(
         *(ArtifactError, ChainError, DemoError, DevnetError, DispatchError, GridError),
         *(HistoryError, ScenarioError, SourceError),
     ) as exc:
-        console.print(f"[bold red]The demo stopped:[/] {exc}", highlight=False)
+        console.print(f"[bold red]The demo stopped:[/] {escape(str(exc))}", highlight=False)
         raise typer.Exit(1) from exc
     except OSError as exc:
         if exc.filename is None and exc.errno not in DISK_FULL:
             raise
         problem = f"{exc.filename or out}: {exc.strerror}"
         console.print(
-            f"[bold red]The demo stopped:[/] {problem}; make room there, or give another folder "
-            "with --out",
+            f"[bold red]The demo stopped:[/] {escape(problem)}; make room there, or give another "
+            "folder with --out",
             highlight=False,
         )
         raise typer.Exit(1) from exc
