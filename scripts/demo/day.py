@@ -210,6 +210,9 @@ class Clockwork:
         self._meters.tell(period)
         self._stage.until("telling what the meters read", self._meters.heard, self._alive)
         self._stage.warp(self._stage.market.schedule.start(period))
+        if period <= self._last:
+            # On its way while the committee is busy: the close comes as soon as it is done.
+            self._meters.tell(period + 1)
 
     def _await(self) -> None:
         now, ledger = self._now, self._ledger
