@@ -12,8 +12,10 @@ from dataclasses import dataclass
 from json import JSONDecodeError
 from typing import Any, NoReturn, TypeVar
 
+from eth_abi.exceptions import DecodingError
 from eth_account.signers.local import LocalAccount
 from eth_typing import ChecksumAddress
+from eth_utils.abi import get_abi_output_types
 from eth_utils.address import to_checksum_address
 from requests.exceptions import RequestException
 from web3 import HTTPProvider, Web3
@@ -120,6 +122,8 @@ class Chain:
         """
         self.url = url
         self.w3 = Web3(provider or HTTPProvider(url, request_kwargs={"timeout": timeout_s}))
+        # It would ask for the chain's id before every call.
+        self.w3.middleware_onion.remove("validation")
         self._chain_id: int | None = None
 
     def guarded(self, what: Callable[[], T]) -> T:
@@ -183,6 +187,9 @@ class Chain:
             Reverted: If the contract refuses.
             ChainUnreachable: If the endpoint does not answer.
         """
+        answered = self._read_plain(call, block)
+        if answered is not None:
+            return answered[0] if len(answered) == 1 else answered
         try:
             return self.guarded(lambda: call.call(block_identifier=block))  # type: ignore[arg-type]
         except (ContractLogicError, ContractCustomError, ContractPanicError) as exc:
@@ -204,6 +211,20 @@ class Chain:
             self.guarded(lambda: call.call({"from": checksum(sender), "gas": gas}))
         except (ContractLogicError, ContractCustomError, ContractPanicError) as exc:
             raise reverted(_name(call), exc) from exc
+
+    def _read_plain(self, call: ContractFunction, block: int | str) -> list[Any] | None:
+        """Return what a view answers if that is plain values, as web3 does in twice the time."""
+        types = get_abi_output_types(call.abi)
+        if any(word in kind for kind in types for word in ("address", "[")):
+            return None
+        where = hex(block) if isinstance(block, int) else block
+        question = {"to": call.address, "data": call._encode_transaction_data()}
+        provider, method = self.w3.provider, RPCEndpoint("eth_call")
+        answer = self.guarded(lambda: provider.make_request(method, [question, where]))
+        try:
+            return [*self.w3.codec.decode(types, bytes.fromhex(answer["result"][2:]))]
+        except (LookupError, TypeError, ValueError, DecodingError):
+            return None  # web3 finds the words for it
 
     def estimate(self, call: Call, sender: str = NOBODY, value_wei: int = 0) -> int | None:
         """Return a gas limit that holds for a call, or None if no transaction could have enough.

@@ -7,7 +7,7 @@ An endpoint that fails rests, longer with every failure, and nothing waits for i
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -71,6 +71,7 @@ class Endpoint:
     rests_until: float = 0.0
     known: bool | None = None
     session: requests.Session = field(default_factory=requests.Session)
+    _prepared: tuple[requests.PreparedRequest, Mapping[str, Any]] | None = None
 
     def ask(self, body: bytes, timeout_s: float) -> bytes:
         """Send a request and return the answer, all of it in time.
@@ -79,15 +80,30 @@ class Endpoint:
             RequestException: If it does not come, or not in time.
         """
         give_up = time.monotonic() + timeout_s
-        headers = {"Content-Type": "application/json"}
-        with self.session.post(
-            self.url, data=body, headers=headers, timeout=timeout_s, stream=True
-        ) as response:
+        request, settings = self._prepare(body)
+        with self.session.send(request, timeout=timeout_s, **settings) as response:
             response.raise_for_status()
             try:
                 return whole(response.raw, give_up, MOST_BYTES)
             except HTTPError as exc:
                 raise BadAnswer(str(exc)) from exc
+
+    def _prepare(self, body: bytes) -> tuple[requests.PreparedRequest, Mapping[str, Any]]:
+        """Return a request and how to send it.
+
+        Only its body changes. Making all of it anew, with proxies, certificates and passwords
+        looked up in the environment, takes longer than sending it.
+        """
+        if self._prepared is None:
+            headers = {"Content-Type": "application/json"}
+            session, asked = self.session, requests.Request("POST", self.url, headers)
+            settings = session.merge_environment_settings(self.url, {}, True, None, None)
+            self._prepared = session.prepare_request(asked), dict(settings)
+        request, _ = self._prepared
+        request.prepare_body(body, None)
+        request.headers.pop("Cookie", None)
+        request.prepare_cookies(self.session.cookies)
+        return self._prepared
 
 
 class Endpoints(JSONBaseProvider):

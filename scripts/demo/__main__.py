@@ -7,10 +7,11 @@ import signal
 import sys
 from pathlib import Path
 from types import FrameType
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 SCENARIO = Path("data/scenarios/rural1-congested.toml")
 
@@ -43,6 +44,10 @@ def demo(
     story: Annotated[
         bool, typer.Option(help="Tell the paper's story before the day: A, B, and C in reserve.")
     ] = True,
+    meters: Annotated[
+        Literal["mqtt", "file"],
+        typer.Option(help="Meters that speak MQTT, or a profile file in their place."),
+    ] = "mqtt",
     out: Annotated[Path, typer.Option(help="Folder for tables, picture and logs.")] = Path(
         "out/demo"
     ),
@@ -80,20 +85,21 @@ def demo(
         changes = {"rule": rule, "first_day": day, "days": days, "seed": seed}
         given = {key: value for key, value in changes.items() if value not in (None, "")}
         found = load_scenario(scenario, given)
-        as_expected = Demo(Plan(found, scenario.stem, periods, story, out), console).run()
+        plan = Plan(found, scenario.stem, periods, story, meters, out)
+        as_expected = Demo(plan, console).run()
     except (
         *(ArtifactError, ChainError, DemoError, DevnetError, DispatchError, GridError),
         *(HistoryError, ScenarioError, SourceError),
     ) as exc:
-        console.print(f"[bold red]The demo stopped:[/] {exc}", highlight=False)
+        console.print(f"[bold red]The demo stopped:[/] {escape(str(exc))}", highlight=False)
         raise typer.Exit(1) from exc
     except OSError as exc:
         if exc.filename is None and exc.errno not in DISK_FULL:
             raise
         problem = f"{exc.filename or out}: {exc.strerror}"
         console.print(
-            f"[bold red]The demo stopped:[/] {problem}; make room there, or give another folder "
-            "with --out",
+            f"[bold red]The demo stopped:[/] {escape(problem)}; make room there, or give another "
+            "folder with --out",
             highlight=False,
         )
         raise typer.Exit(1) from exc

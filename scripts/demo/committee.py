@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -32,14 +32,15 @@ journal = "seat-{seat}.sqlite"
 # The devnet mines a block for each transaction and never takes one back.
 confirmations = 0
 poll_s = {poll_s}
+# The demo turns the chain's time as it likes.
+clock_skew_s = 0
 
 [key]
 env = "{key}"
 
 [meters]
 roster = "meters.csv"
-profile = "profiles.csv"
-
+{meters}
 [prices]
 source = "csv"
 file = "prices.csv"
@@ -53,28 +54,35 @@ file = "grid.json"
 
 
 class Committee:
-    """Four processes that know nothing of the demo: they see the chain and their own meter files.
+    """Four processes that know nothing of the demo: they see the chain and hear their meters.
 
     Use it in a `with` statement; leaving it ends every process. On Linux they also end with the
     process that started them, however that one ends.
     """
 
     def __init__(
-        self, folder: Path, url: str, deployment: Path, seats: Sequence[LocalAccount]
+        self,
+        folder: Path,
+        url: str,
+        deployment: Path,
+        seats: Sequence[LocalAccount],
+        meters: Callable[[int], str],
     ) -> None:
         """Describe the committee.
 
         Args:
-            folder: Where `meters.csv`, `profiles.csv`, `prices.csv` and `grid.json` lie, and where
-                configurations, journals and logs go.
+            folder: Where `meters.csv`, `prices.csv` and `grid.json` lie, and where configurations,
+                journals and logs go.
             url: The chain's endpoint.
             deployment: The market's deployment file.
             seats: The accounts, one process each.
+            meters: What the configuration of a seat says of where its readings come from.
         """
         self._folder = folder
         self._url = url
         self._deployment = deployment.resolve()
         self._seats = seats
+        self._meters = meters
         self._processes: list[subprocess.Popen[bytes]] = []
 
     @property
@@ -136,6 +144,7 @@ class Committee:
             seat=seat,
             poll_s=POLL_S,
             key=KEY_VARIABLE,
+            meters=self._meters(seat),
         )
         config.write_text(text, encoding="utf-8")
         with (self._folder / f"seat-{seat}.log").open("wb") as log:

@@ -12,6 +12,7 @@ from market.orders import SignedOrder
 from market.types import Options
 from scripts.demo.errors import DemoError
 from scripts.demo.ledger import Ledger
+from scripts.demo.meters import Meters
 from scripts.demo.people import People
 from scripts.demo.stage import Stage
 from scripts.demo.village import TRADER, Readings, Village
@@ -145,18 +146,25 @@ class Clockwork:
     """Lets the time of the market pass, quarter hour by quarter hour."""
 
     def __init__(
-        self, stage: Stage, ledger: Ledger, last_period: int, alive: Callable[[], None]
+        self,
+        stage: Stage,
+        ledger: Ledger,
+        meters: Meters,
+        last_period: int,
+        alive: Callable[[], None],
     ) -> None:
         """Wind up the clock.
 
         Args:
             stage: The market and its chain.
             ledger: What has become of the periods.
+            meters: Tell what was measured until a period begins.
             last_period: Last period that trades.
             alive: Raises if the committee is gone.
         """
         self._stage = stage
         self._ledger = ledger
+        self._meters = meters
         self._last = last_period
         self._alive = alive
         self._now = -1
@@ -199,7 +207,12 @@ class Clockwork:
 
     def _begin(self, period: int) -> None:
         self._now = period
+        self._meters.tell(period)
+        self._stage.until("telling what the meters read", self._meters.heard, self._alive)
         self._stage.warp(self._stage.market.schedule.start(period))
+        if period <= self._last:
+            # On its way while the committee is busy: the close comes as soon as it is done.
+            self._meters.tell(period + 1)
 
     def _await(self) -> None:
         now, ledger = self._now, self._ledger

@@ -24,8 +24,9 @@ from scripts.demo.errors import DemoError
 from scripts.demo.figures import Figures, figures
 from scripts.demo.gas import costs
 from scripts.demo.ledger import Ledger
+from scripts.demo.meters import FileMeters, Meters, MqttMeters, Way, need
 from scripts.demo.orders import AgreementDesk
-from scripts.demo.people import FUNDED, People
+from scripts.demo.people import FUNDED, SEATS, People
 from scripts.demo.plot import plot_day
 from scripts.demo.show import Advance, Show
 from scripts.demo.stage import Stage
@@ -42,7 +43,7 @@ from scripts.demo.terms import (
     midnight_s,
     schedule_of,
 )
-from scripts.demo.village import Village, write_profiles, write_roster
+from scripts.demo.village import Village, write_roster
 from scripts.simulate.scenario import Scenario
 
 _PRICE_FIELDS = ORDERED_FIELDS[1:4]
@@ -57,6 +58,7 @@ class Plan:
         name: What it is called.
         periods: How many of its periods; None for all.
         story: Whether to tell the paper's story first.
+        meters: How the oracle processes read the meters.
         out: Folder for everything that is written.
     """
 
@@ -64,6 +66,7 @@ class Plan:
     name: str
     periods: int | None
     story: bool
+    meters: Way
     out: Path
 
 
@@ -71,7 +74,12 @@ class Demo:
     """One run of the demo."""
 
     def __init__(self, plan: Plan, console: Console) -> None:
-        """Read the village and lay the day over the market's periods."""
+        """Read the village and lay the day over the market's periods.
+
+        Raises:
+            DemoError: If packages are missing.
+        """
+        need(plan.meters)
         self._plan = plan
         self._show = Show(console)
         village = Village(plan.scenario)
@@ -107,17 +115,18 @@ class Demo:
                     anvil.url, people, schedule, self._rule, village.table, self._deployment
                 )
             self._write_inputs()
+            meters = stack.enter_context(self._meters())
             seats = (self._committee_folder, anvil.url, self._deployment, people.seats)
-            committee = stack.enter_context(Committee(*seats))
+            committee = stack.enter_context(Committee(*seats, meters.config))
             with show.phase("Members admitted, money deposited") as advance:
                 stage.admit(self._nodes, meter_key)
                 benchmark = self._plan.scenario.prices.benchmark.prices()
                 stage.publish_benchmark(self._day.periods.start, benchmark)
                 stage.fund(self._nodes)
                 advance(0, f"{len(self._nodes)} members, {len(village.grid.lines)} lines")
-            return self._play(stage, committee)
+            return self._play(stage, committee, meters)
 
-    def _play(self, stage: Stage, committee: Committee) -> bool:
+    def _play(self, stage: Stage, committee: Committee, meters: Meters) -> bool:
         show, periods = self._show, self._day.periods
         stage.warp(self._schedule.start(periods.start) - PRICES_BEFORE * PERIOD_S)
         if self._asked_prices():
@@ -125,7 +134,7 @@ class Demo:
                 self._await_prices(stage, committee)
                 advance(0, f"{self._plan.scenario.prices.weather} day expected")
         ledger = Ledger(stage.market)
-        clockwork = Clockwork(stage, ledger, periods[-1], committee.check)
+        clockwork = Clockwork(stage, ledger, meters, periods[-1], committee.check)
         outcomes: list[story.Outcome] = []
         if self._plan.story:
             story.place(AgreementDesk(stage.market, stage.people), self._cast)
@@ -142,7 +151,7 @@ class Demo:
         with show.phase(f"{self._date()}, quarter hour by quarter hour", len(periods)) as advance:
             clockwork.play(periods, self._told(ledger, advance), desk.place)
             advance(0, f"{len(periods)} periods settled")
-        return self._sum_up(stage, ledger, outcomes)
+        return self._sum_up(stage, ledger, meters, outcomes)
 
     def _await_prices(self, stage: Stage, committee: Committee) -> None:
         """Wait until the committee has fixed the prices of all periods that can be ordered."""
@@ -190,7 +199,9 @@ class Demo:
 
         return settled
 
-    def _sum_up(self, stage: Stage, ledger: Ledger, outcomes: list[story.Outcome]) -> bool:
+    def _sum_up(
+        self, stage: Stage, ledger: Ledger, meters: Meters, outcomes: list[story.Outcome]
+    ) -> bool:
         day = self._day
         with self._show.phase("Recomputed, added up and drawn"):
             deposits = {node.id: deposit_uyuan(node.capacities_wh) for node in self._nodes}
@@ -211,7 +222,8 @@ class Demo:
             ),
             summary.in_words(sums, day.outcomes, day.village.line_name),
             summary.closing(
-                recomputed, len(pages), accounts, self._show.times, self._show.elapsed_s
+                *(recomputed, len(pages), accounts, meters.in_words()),
+                *(self._show.times, self._show.elapsed_s),
             ),
         ]
         summary.save_svg(parts, files["summary"])
@@ -236,19 +248,24 @@ class Demo:
             ) from exc
 
     def _write_inputs(self) -> None:
-        """Write what the oracle processes read: feeder, roster, profiles and the tariff."""
+        """Write what the oracle processes read: feeder, roster and the tariff."""
         folder, day = self._committee_folder, self._day
-        readings = {**(story.readings() if self._plan.story else {}), **day.readings()}
         grid = day.village.grid.model_dump_json()
         (folder / "grid.json").write_text(grid, encoding="utf-8")
         write_roster(self._nodes, folder / "meters.csv")
-        periods = range(day.periods.stop + 1)
-        write_profiles(self._nodes, readings, periods, folder / "profiles.csv")
         with (folder / "prices.csv").open("w", encoding="utf-8", newline="") as file:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(["period", *_PRICE_FIELDS])
             for period, prices in self._asked_prices().items():
                 writer.writerow([period, *(getattr(prices, name) for name in _PRICE_FIELDS)])
+
+    def _meters(self) -> Meters:
+        """Return the meters with all that they will measure."""
+        folder, day = self._committee_folder, self._day
+        readings = {**(story.readings() if self._plan.story else {}), **day.readings()}
+        if self._plan.meters == "file":
+            return FileMeters(self._nodes, readings, range(day.periods.stop + 1), folder)
+        return MqttMeters(self._nodes, readings, self._schedule, folder, SEATS)
 
     def _write_outputs(self, day: Figures) -> dict[str, Path]:
         out, village = self._plan.out, self._day.village

@@ -7,14 +7,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from web3.contract.contract import ContractFunction
-from web3.types import RPCEndpoint
 
-from market.chain import POLL_S, TX_GAS_LIMIT, Chain
+from market.chain import POLL_S, TX_GAS_LIMIT
 from market.clearing import Rule
 from market.deployment import Market, Terms, deploy
 from market.devnet import rpc
 from market.prices import Benchmark
 from market.schedule import Schedule
+from oracle.endpoints import connect
 from scripts.demo.errors import DemoError
 from scripts.demo.people import People
 from scripts.demo.terms import (
@@ -24,6 +24,8 @@ from scripts.demo.terms import (
     deposit_uyuan,
 )
 from scripts.demo.village import ROLE_BITS, Node
+
+RPC_TIMEOUT_S = 10.0
 
 PATIENCE_S = 60.0
 """How long the committee may take for any one step before the demo gives up."""
@@ -74,10 +76,7 @@ class Stage:
             grid=table.hex(),
             rule=rule,
         )
-        chain = Chain(url)
-        # web3 asks for the chain's id before every call; this chain lives no longer than the demo.
-        chain.w3.provider.cache_allowed_requests = True
-        chain.w3.provider.cacheable_requests = {RPCEndpoint("eth_chainId")}
+        chain, _ = connect([url], RPC_TIMEOUT_S)
         return cls(url, deploy(chain, people.deployer, terms, path), people)
 
     def admit(self, nodes: Sequence[Node], meter_key: Callable[[str], bytes]) -> None:

@@ -179,7 +179,12 @@ def in_words(
 
 
 def closing(
-    recomputed: int, periods: int, accounts: int, times: Mapping[str, float], elapsed_s: float
+    recomputed: int,
+    periods: int,
+    accounts: int,
+    metered: str,
+    times: Mapping[str, float],
+    elapsed_s: float,
 ) -> RenderableType:
     """Say what was checked and how long everything took."""
     equal = recomputed == periods
@@ -201,7 +206,7 @@ def closing(
     longest = sorted(times.items(), key=lambda item: -item[1])[:3]
     spent = "; ".join(f"{title} {seconds:.0f} s" for title, seconds in longest)
     time = Text(f"Wall time {elapsed_s:.0f} s ({spent}).", "dim")
-    return Group(first, Padding(Group(how, time), (0, 0, 1, 2)))
+    return Group(first, Padding(Group(how, metered, time), (0, 0, 1, 2)))
 
 
 def side_by_side(*tables: Table) -> Columns:

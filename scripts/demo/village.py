@@ -133,12 +133,15 @@ AT_REST = (0, 0)
 
 def write_profiles(
     nodes: Iterable[Node], readings: Readings, periods: Iterable[int], path: Path
-) -> None:
+) -> int:
     """Write the profiles that the oracle processes read as meters; row = period.
 
     A meter with nothing to tell in a period rests: it reads zero.
+
+    Returns:
+        The number of rows.
     """
-    names = [node.name for node in nodes]
+    names, rows = [node.name for node in nodes], 0
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["meter", "row", "import_wh", "export_wh"])
@@ -146,6 +149,8 @@ def write_profiles(
             for name in names:
                 if (read := readings.get((name, period), AT_REST)) is not None:
                     writer.writerow([name, period, *read])
+                    rows += 1
+    return rows
 
 
 def _with_capacities(meter: Meter, import_wh: int, export_wh: int) -> Meter:

@@ -19,7 +19,8 @@ from scripts.setup.packages import check_interpreter, install_packages, packages
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
-TEST_EXTRAS = ("dev", "meters")
+DEMO_EXTRAS = ("meters",)
+TEST_EXTRAS = ("dev", *DEMO_EXTRAS)
 
 
 def set_up_demo(project: Project) -> None:
@@ -29,7 +30,8 @@ def set_up_demo(project: Project) -> None:
         SetupFailed: If something can be neither found nor installed.
     """
     if not packages_stamp(project, *TEST_EXTRAS).is_set():
-        install_packages(project, what="Subgrid's Python packages (web3, pandas, matplotlib, ...)")
+        what = "Subgrid's Python packages (web3, pandas, matplotlib, paho-mqtt, ...)"
+        install_packages(project, *DEMO_EXTRAS, what=what)
     _ensure_anvil(project)
 
 

@@ -11,16 +11,23 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from market.devnet import ANVIL_VARIABLE
 from market.history import Moved
-from scripts.demo.story import CASES, Outcome
+from oracle.journal import Journal
+from oracle.meters.store import SampleStore
+from scripts.demo.people import SEATS
+from scripts.demo.story import CASES, NAMES, Outcome
+from scripts.demo.terms import FIRST
 
 ROOT = Path(__file__).resolve().parents[2]
 PERIODS = 3
+TROUBLED_PERIODS = 6
+SILENT_PERIODS = 4
 TIMEOUT_S = 120.0
 POLL_S = 0.02
 
@@ -137,16 +144,39 @@ def test_outputs__are_where_the_summary_says(
     assert "recomputed" in (out / "summary.svg").read_text(encoding="utf-8")
 
 
+def without_mqtt(folder: Path) -> Path:
+    """Return a folder that hides the packages for MQTT from whoever has it on its path."""
+    for name in ("amqtt", "paho"):
+        problem = f'raise ModuleNotFoundError("No module named {name!r}", name="{name}")\n'
+        (folder / f"{name}.py").write_text(problem, encoding="utf-8")
+    return folder
+
+
 def test_folder_of_an_earlier_run__starts_afresh(tmp_path: Path) -> None:
     (tmp_path / "committee").mkdir()
     (tmp_path / "committee" / "seat-0.sqlite").write_bytes(b"of a chain that is gone")
     (tmp_path / "deployment.json").write_text("{}")
 
-    done = demo("--periods", "1", "--no-story", "--day", "5", "--out", str(tmp_path))
+    done = demo(
+        *("--periods", "1", "--no-story", "--day", "5", "--meters", "file"),
+        *("--out", str(tmp_path)),
+        PYTHONPATH=str(without_mqtt(tmp_path)),
+    )
 
     assert done.returncode == 0, done.stdout + done.stderr
     assert "The paper's story" not in done.stdout
     assert "1 of 1 periods recomputed, bit for bit" in done.stdout
+    assert "read the meters from a file" in " ".join(done.stdout.split())
+
+
+def test_packages_for_mqtt_missing__says_how_to_install_them(tmp_path: Path) -> None:
+    done = demo("--out", str(tmp_path), PYTHONPATH=str(without_mqtt(tmp_path)))
+
+    assert done.returncode == 1
+    said = " ".join(done.stdout.split())
+    assert "(amqtt)" in said
+    assert "pip install 'subgrid[meters]'" in said
+    assert "--meters file" in said
 
 
 @pytest.mark.parametrize("rule", ["planned", "pairwise"])
@@ -198,6 +228,67 @@ def test_thin_cables__bind_on_chain_and_are_named(tmp_path: Path) -> None:
     assert bound
     said = " ".join(done.stdout.split())
     assert all(line in said for line in bound)
+
+
+TROUBLED_METERS = """\
+grid = "rural1"
+first_day = 7
+
+[batteries]
+
+[[deviations]]
+kind = "silent"
+meter = "load-3"
+first_hour = 0
+last_hour = 0
+
+[[deviations]]
+kind = "scatter"
+spread = 20
+
+[[deviations]]
+kind = "scale"
+meter = "load-1"
+percent = 50
+"""
+
+
+def journalled(out: Path, seat: int) -> dict[int, dict[str, tuple[int, int]]]:
+    """Return what a seat has read, by period and meter."""
+    with closing(Journal(out / "committee" / f"seat-{seat}.sqlite", read_only=True)) as journal:
+        return {period: journal.readings(period) for period in range(FIRST + TROUBLED_PERIODS)}
+
+
+def test_meters_that_speak_mqtt__come_to_what_a_file_of_energies_comes_to(tmp_path: Path) -> None:
+    scenario = tmp_path / "troubled.toml"
+    scenario.write_text(TROUBLED_METERS, encoding="utf-8")
+    for way in ("file", "mqtt"):
+        done = demo(
+            *("--scenario", str(scenario), "--periods", str(TROUBLED_PERIODS), "--no-story"),
+            *("--meters", way, "--out", str(tmp_path / way)),
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+    file, mqtt = tmp_path / "file", tmp_path / "mqtt"
+
+    for seat in range(SEATS):
+        read = journalled(mqtt, seat)
+        assert read == journalled(file, seat)
+        heard = [
+            period for period in range(FIRST, FIRST + TROUBLED_PERIODS) if "load-3" in read[period]
+        ]
+        assert heard == [*range(FIRST + SILENT_PERIODS, FIRST + TROUBLED_PERIODS)]
+    for table in ("periods.csv", "nodes.csv"):
+        assert (mqtt / table).read_bytes() == (file / table).read_bytes()
+    # Both registers of every meter at the start of every period, less the silent ones, and once
+    # more for the device that came in the silent one's place.
+    meters = len(rows(mqtt / "nodes.csv")) + len(NAMES)
+    samples = 2 * (meters * (FIRST + TROUBLED_PERIODS + 1) - SILENT_PERIODS + 1)
+    assert f"{samples:,} register readings" in " ".join(done.stdout.split())
+    for seat in range(SEATS):
+        with closing(SampleStore(mqtt / "committee" / f"seat-{seat}-samples.sqlite")) as store:
+            assert store.count() == samples
+            assert store.meters() == meters
+            assert store.tallies() == []
 
 
 def test_day_without_a_yesterday__says_so(tmp_path: Path) -> None:
