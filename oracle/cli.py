@@ -7,6 +7,7 @@ import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -23,11 +24,14 @@ from oracle.config import ConfigError, NodeConfig, load_config
 from oracle.journal import Journal, JournalError
 from oracle.meters.commands import app as meters
 from oracle.meters.commands import backfill
+from oracle.meters.keeping import Samples
 from oracle.meters.source import SourceError
 from oracle.monitor import Pulse, served
 from oracle.node import LONGEST_BACKOFF_S, Node
 from oracle.upkeep import (
     Contents,
+    Found,
+    Part,
     back_up,
     forget_where_it_began,
     inspect,
@@ -225,12 +229,13 @@ def prune_command(
     config: ConfigOption = Path("node.toml"),
     keep_days: Annotated[int, typer.Option(help="Days to keep.")] = 400,
 ) -> None:
-    """Remove from the journal what is old and of no use any more; the node may be running.
+    """Remove from journal and samples what is old and of no use any more; the node may be running.
 
-    The file keeps its size; what was freed is used again.
+    The files keep their size; what was freed is used again.
     """
     with _told(config):
-        removed = prune(load_config(config).journal, keep_days)
+        settings = load_config(config)
+        removed = prune(settings.journal, keep_days, settings.meters.live)
         told = ", ".join(f"{rows} {table}" for table, rows in removed.items() if rows)
         typer.echo(f"removed {told or 'nothing'}")
 
@@ -240,31 +245,43 @@ def backup(
     target: Annotated[Path, typer.Argument(help="Where to; replaced once the new one is good.")],
     config: ConfigOption = Path("node.toml"),
 ) -> None:
-    """Copy the journal, in one piece and checked; the node may be running."""
+    """Copy the journal, in one piece and checked; the node may be running.
+
+    Samples of live meters are copied likewise, to FILE.samples beside it.
+    """
     with _told(config):
-        typer.echo(f"{target}: {_in_words(back_up(load_config(config).journal, target))}")
+        settings = load_config(config)
+        live = settings.meters.live
+        _tell(back_up(settings.journal, target, live.store if live else None))
 
 
 @app.command()
-def check(file: Annotated[Path, typer.Argument(help="A backup or a journal.")]) -> None:
-    """Check every page of a backup or journal, and say what is in it."""
+def check(
+    file: Annotated[Path, typer.Argument(help="A backup, a journal, or samples of live meters.")],
+) -> None:
+    """Check every page of a backup, a journal or samples, and say what is in it."""
     with _told(file):
-        typer.echo(f"{file}: {_in_words(inspect(file))}")
+        _tell(inspect(file))
 
 
 @app.command(name="restore")
 def restore_command(
     file: Annotated[Path, typer.Argument(help="The backup.")],
     config: ConfigOption = Path("node.toml"),
+    only: Annotated[Part | None, typer.Option(help="Put only this part back.")] = None,
 ) -> None:
-    """Put a backup in the journal's place; the node must be stopped, the old file is kept.
+    """Put a backup in the place of journal and samples; the node must be stopped.
 
-    The node then follows the chain from the backup on, and speaks only on what is proposed from
-    its next start on.
+    The old files are kept. The node then follows the chain from the backup on, and speaks only on
+    what is proposed from its next start on.
     """
     with _told(config):
         settings = load_config(config)
-        typer.echo(f"{settings.journal}: {_in_words(restore(file, settings.journal))}")
+        live = settings.meters.live
+        found = restore(file, settings.journal, live.store if live else None, only)
+        _tell(found)
+        if live is not None and live.store not in found and only is None:
+            typer.echo(f"{live.store}: left as it is, for the backup has no samples")
 
 
 @app.command()
@@ -281,7 +298,18 @@ def resume(config: ConfigOption = Path("node.toml")) -> None:
         typer.echo(f"{path}: begins anew at the next start")
 
 
-def _in_words(contents: Contents) -> str:
+def _tell(found: Found) -> None:
+    for path, contents in found.items():
+        typer.echo(f"{path}: {_in_words(contents)}")
+
+
+def _in_words(contents: Contents | Samples) -> str:
+    if isinstance(contents, Samples):
+        last = datetime.fromtimestamp(contents.last_ms // 1000, UTC)
+        return (
+            f"good; {contents.samples} samples of {contents.meters} meters, the last of "
+            f"{last:%Y-%m-%d %H:%M:%S}Z, {contents.proofs} signed texts"
+        )
     return (
         f"good; seat {contents.seat} of market {contents.market}, followed to block "
         f"{contents.block}, {contents.readings} readings, {contents.votes} votes"

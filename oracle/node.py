@@ -121,6 +121,7 @@ class Node:
             market=market.deployment.market,
             seat=config.seat,
             period_s=market.schedule.length_s,
+            epoch_s=market.schedule.epoch_s,
         )
         self._follower = Follower(
             market, self._journal, config.confirmations, config.log_chunk_blocks

@@ -40,7 +40,10 @@ def status(config: ConfigOption = Path("node.toml")) -> None:
     with _told():
         _, live, _ = _open(config)
         store = SampleStore(live.store)
-        typer.echo(f"{store.count()} samples of {store.meters()} meters in {live.store}")
+        typer.echo(
+            f"{store.count()} samples of {store.meters()} meters in {live.store}, "
+            f"{live.store.stat().st_size / 1e6:.1f} MB"
+        )
         table = Table("source", "kind", "meter", "times", "last", "why")
         for tally in store.tallies():
             last = datetime.fromtimestamp(tally.last_ms // 1000, UTC)

@@ -109,6 +109,7 @@ class Kind(StrEnum):
     REPLAYED = "replayed"
     CLOCK = "clock"
     FAULTY = "faulty"
+    PRUNED = "pruned"
 
 
 @dataclass(frozen=True, slots=True)

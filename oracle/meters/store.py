@@ -1,7 +1,8 @@
-"""Where samples go before anything else happens: a SQLite file that only grows.
+"""Where samples go before anything else happens: a SQLite file.
 
 One writer commits batches; readers have connections of their own and never wait for it. What is
-there twice is kept once, so a sender may repeat whatever was not acknowledged.
+there twice is kept once, so a sender may repeat whatever was not acknowledged. Only
+`oracle.meters.keeping` removes anything.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from pathlib import Path
 from oracle.meters.sample import Fidelity, Kind, Register, Reject, Sample
 from oracle.meters.source import SourceError
 
-STORE_VERSION = 1
+STORE_VERSION = 2
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS names (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
@@ -27,10 +28,11 @@ CREATE UNIQUE INDEX IF NOT EXISTS samples_once ON samples (
     meter, register, at_ms, since_ms, value_wh, fidelity, device);
 CREATE TABLE IF NOT EXISTS proofs (
     meter INTEGER, pagination TEXT, digest BLOB NOT NULL, text TEXT NOT NULL,
-    PRIMARY KEY (meter, pagination)) WITHOUT ROWID;
+    at_ms INTEGER NOT NULL, PRIMARY KEY (meter, pagination)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS refusals (
     source TEXT, kind TEXT, meter TEXT, count INTEGER NOT NULL, last_ms INTEGER NOT NULL,
     why TEXT NOT NULL, PRIMARY KEY (source, kind, meter)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS about (key TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 """
 
 _NO_START = -1
@@ -66,7 +68,7 @@ class Change:
 class SampleStore:
     """The samples of one node; one thread writes through an instance, or reads."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, read_only: bool = False) -> None:
         """Open or create the file.
 
         Raises:
@@ -74,25 +76,37 @@ class SampleStore:
         """
         self.path = path
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            if not read_only:
+                path.parent.mkdir(parents=True, exist_ok=True)
             # Threads hand an instance over, but never use it at the same time.
             self._db = sqlite3.connect(
-                path, isolation_level=None, check_same_thread=False, timeout=30
+                f"{path.resolve().as_uri()}?mode={'ro' if read_only else 'rwc'}",
+                uri=True,
+                isolation_level=None,
+                check_same_thread=False,
+                timeout=30,
             )
             (version,) = self._db.execute("PRAGMA user_version").fetchone()
             fresh = not self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-            if version != STORE_VERSION and not fresh:
+            if version != STORE_VERSION and not (fresh and not read_only):
                 why = f"has format {version}, this version writes {STORE_VERSION}"
                 raise SourceError(str(path), why, "Give the node a file of its own")
-            self._db.execute("PRAGMA journal_mode = WAL")
-            self._db.execute("PRAGMA synchronous = FULL")
-            self._db.executescript(_SCHEMA)
-            self._db.execute(f"PRAGMA user_version = {STORE_VERSION}")
+            if not read_only:
+                self._db.execute("PRAGMA journal_mode = WAL")
+                self._db.execute("PRAGMA synchronous = FULL")
+            if fresh:
+                made = f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version = {STORE_VERSION}; COMMIT;"
+                self._db.executescript(made)
         except (sqlite3.Error, OSError) as exc:
             fix = "Check the path, its permissions and the free space"
             raise SourceError(str(path), f"cannot be opened ({exc})", fix) from exc
         self._ids: dict[str, int] = {}
         self._names: dict[int, str] = {}
+
+    @property
+    def db(self) -> sqlite3.Connection:
+        """The database, for its upkeep."""
+        return self._db
 
     def close(self) -> None:
         """Close the file."""
@@ -109,21 +123,26 @@ class SampleStore:
             now_ms: Unix time, ms.
 
         Returns:
-            How many samples were new, and the refusals that the file itself makes: signed texts
-            whose running number the meter has used for another text.
+            How many samples were new, and the refusals that the file itself makes: samples of
+            before what it keeps, and signed texts whose running number the meter has used for
+            another text.
 
         Raises:
             sqlite3.Error: If it cannot be written; nothing of the batch is then kept.
         """
-        replayed: list[Reject] = []
+        refused: list[Reject] = []
         try:
             self._db.execute("BEGIN IMMEDIATE")
+            kept_from_ms = self.pruned_before_ms()
             rows = []
             for sample in samples:
+                if sample.at_ms < kept_from_ms:
+                    refused.append(_too_old(sample))
+                    continue
                 meter = self._id(sample.meter)
                 if sample.proof is not None and not self._prove(meter, sample):
                     why = f"pagination {sample.proof.pagination} was used for another text before"
-                    replayed.append(Reject(Kind.REPLAYED, sample.source, why, sample.meter))
+                    refused.append(Reject(Kind.REPLAYED, sample.source, why, sample.meter))
                     continue
                 since_ms = _NO_START if sample.since_ms is None else sample.since_ms
                 rows.append(
@@ -140,7 +159,7 @@ class SampleStore:
                 rows,
             )
             added = self._db.total_changes - known
-            self._tally([*rejects, *replayed], now_ms)
+            self._tally([*rejects, *refused], now_ms)
             self._db.execute("COMMIT")
         except BaseException:
             # Names given inside the batch are gone with it.
@@ -148,7 +167,7 @@ class SampleStore:
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
             raise
-        return added, replayed
+        return added, refused
 
     def window(
         self, meter: str, register: Register, start_ms: int, end_ms: int, *, cumulative: bool
@@ -208,6 +227,11 @@ class SampleStore:
         )
         yield from (Change(*row) for row in rows)
 
+    def pruned_before_ms(self) -> int:
+        """Return the instant before which nothing is taken any more, ms since 1970."""
+        row = self._db.execute("SELECT value FROM about WHERE key = 'pruned_before_ms'").fetchone()
+        return int(row[0]) if row else 0
+
     def count(self) -> int:
         """Return the number of samples."""
         return int(self._db.execute("SELECT count(*) FROM samples").fetchone()[0])
@@ -228,9 +252,11 @@ class SampleStore:
         """Keep a signed text; returns whether its running number is its own."""
         assert sample.proof is not None
         key = (meter, sample.proof.pagination)
+        # A text may hold several samples; it is of the last of them.
         self._db.execute(
-            "INSERT OR IGNORE INTO proofs VALUES (?, ?, ?, ?)",
-            (*key, sample.digest, sample.proof.text),
+            "INSERT INTO proofs VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE "
+            "SET at_ms = max(at_ms, excluded.at_ms) WHERE digest = excluded.digest",
+            (*key, sample.digest, sample.proof.text, sample.at_ms),
         )
         row = self._db.execute(
             "SELECT digest FROM proofs WHERE meter = ? AND pagination = ?", key
@@ -262,3 +288,8 @@ class SampleStore:
             row = self._db.execute("SELECT name FROM names WHERE id = ?", (number,)).fetchone()
             self._names[number] = str(row[0])
         return self._names[number]
+
+
+def _too_old(sample: Sample) -> Reject:
+    why = "the sample is of before what was pruned; no period can use it any more"
+    return Reject(Kind.PRUNED, sample.source, why, sample.meter)

@@ -22,11 +22,11 @@ from urllib3.exceptions import HTTPError, ReadTimeoutError
 from market.prices import PriceError, TradingPrices
 from market.schedule import Schedule
 from oracle import log
+from oracle.copies import put
 from oracle.endpoints import BadAnswer, whole
 from oracle.prices.formats import MOST_BYTES, PRICES, FeedError, PriceData, parser
 from oracle.prices.settings import HttpPrices
 from oracle.prices.source import Known
-from oracle.upkeep import make_durable
 
 SHORTEST_PAUSE_S = 5.0
 """Pause after the first failure, doubled with every further one up to the usual pause."""
@@ -241,7 +241,7 @@ class HttpFeed:
         part = self._kept.with_name(self._kept.name + ".part")
         try:
             part.write_text(kept.model_dump_json(), encoding="utf-8")
-            make_durable(part, self._kept)
+            put(part, self._kept)
         except OSError as exc:
             log.warning("prices not kept", file=self._kept, problem=exc.strerror)
 

@@ -15,7 +15,7 @@ import pytest
 from market.messages import Proposal, Topic
 from oracle.journal import Journal, JournalError, SignedVote, Transaction
 from oracle.meters.source import Quality, Reading
-from oracle.upkeep import BATCH_ROWS, back_up, inspect, prune, restore, sole_use
+from oracle.upkeep import BATCH_ROWS, Contents, Found, back_up, inspect, prune, restore, sole_use
 from tests.paper import BLOCKS_PER_PERIOD, PaperNode
 
 DAY = 96
@@ -57,6 +57,12 @@ def lived(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def path(lived: Path, tmp_path: Path) -> Path:
     """A journal that has lived three weeks."""
     return Path(shutil.copy(lived, tmp_path / "journal.sqlite"))
+
+
+def only(found: Found) -> Contents:
+    (contents,) = found.values()
+    assert isinstance(contents, Contents)
+    return contents
 
 
 def oldest(path: Path) -> dict[str, int]:
@@ -120,12 +126,13 @@ def test_backup__node_writing__is_whole_and_as_of_one_instant(path: Path, tmp_pa
     target = tmp_path / "backup.sqlite"
     writer = Journal(path)
     writer.add_readings([Reading("late", 9, 1, 2, Quality.MEASURED, "f")], now_s=0)
-    contents = back_up(path, target)
+    found = back_up(path, target)
+    contents = only(found)
     writer.close()
 
     assert (contents.market, contents.seat) == ("0xaa", "1")
     assert contents.readings == LIVED + 1
-    assert contents == inspect(target)
+    assert found == inspect(target)
     assert [file.name for file in tmp_path.glob("backup*")] == ["backup.sqlite"]
 
 
@@ -153,7 +160,7 @@ def test_backup__killed_in_the_middle__the_one_before_is_as_it_was(
 
     assert part.exists()
     assert inspect(target) == before
-    assert back_up(path, target).readings == before.readings + 50_000
+    assert only(back_up(path, target)).readings == only(before).readings + 50_000
     assert not part.exists()
 
 
@@ -177,10 +184,10 @@ def test_restore__over_a_damaged_journal__puts_it_aside(path: Path, tmp_path: Pa
     journal = Journal(path)
     journal.note(since_block=5, since_at=6, halted="x")
     journal.close()
-    before = back_up(path, target)
+    before = only(back_up(path, target))
     path.write_bytes(b"\xff" * 8_192)
 
-    assert restore(target, path) == before
+    assert only(restore(target, path)) == before
 
     restored = Journal(path)
     assert restored.about("market") == "0xaa"
