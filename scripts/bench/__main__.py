@@ -25,6 +25,7 @@ PARTS = {
     "Clearing engine": ("scripts.bench.clearing", "```text\n{}```\n"),
     "AC power flow": ("scripts.bench.powerflow", "{}"),
     "Ingest of live meters": ("scripts.bench.ingest", "{}"),
+    "A week of live meters": ("scripts.bench.week", "{}"),
     "Throughput": ("scripts.bench.throughput", "{}"),
     "From a period's close to its settlement": ("scripts.bench.settling", "{}"),
     "What tricks earn": ("scripts.bench.gaming", "{}"),

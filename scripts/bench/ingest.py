@@ -1,8 +1,10 @@
 """Measures how fast readings of 5,000 meters get from a broker into the journal, and how late.
 
 The node runs in this process and the meters publish from another one, which writes into each
-reading when it was sent. `mosquitto` is the broker of the target; `amqtt` is the one a demo embeds,
-in the node's process. The baseline is a client that takes the same messages and keeps nothing.
+reading when it was sent. Once all meters speak at the same instant, as at the end of a period, and
+once as many in a second as the target asks for, for a while. `mosquitto` is the broker of the
+target; `amqtt` is the one a demo embeds, in the node's process. The baseline is a client that takes
+the same messages and keeps nothing.
 """
 
 from __future__ import annotations
@@ -38,8 +40,7 @@ from tests.brokers import free_port, mosquitto
 METERS = 5_000
 TARGET_PER_S = 2_000
 TARGET_P99_S = 1.0
-PACED_PER_S = 1_000
-"""Rate at which the delay is measured: below it the broker's queue would be what is measured."""
+PACED_ROUNDS = 4
 
 TOPIC = TopicConfig(
     filter="meters/{meter}/energy",
@@ -166,15 +167,18 @@ def measure(kind: str, rounds: int, per_s: float | None, *, durable: bool) -> di
     }
 
 
-def main(rounds: int = 4, check: bool = True) -> None:
+def main(check: bool = True) -> None:
     """Print a table; status 1 if mosquitto misses the target and it is checked."""
     print("| broker | journal | load | readings/s | p50 s | p99 s | memory grown MB |")
     print("|---|---|---|---:|---:|---:|---:|")
     met = True
     for kind in ("mosquitto", "amqtt"):
-        for durable, per_s in ((False, None), (True, None), (True, PACED_PER_S)):
+        for durable, per_s in ((False, None), (True, None), (True, TARGET_PER_S)):
+            if kind == "amqtt" and per_s is not None:
+                continue  # beyond what it can do
+            rounds = PACED_ROUNDS if per_s else 1
             found = measure(kind, rounds, per_s, durable=durable)
-            load = f"{per_s}/s" if per_s else "all at once"
+            load = f"{rounds * METERS:,} at {per_s:,}/s" if per_s else f"{METERS:,} at once"
             journal = "SQLite, fsync" if durable else "none (baseline)"
             print(
                 f"| {kind} | {journal} | {load} | {found['per_s']:,.0f} | {found['p50_s']:.3f} | "
@@ -182,12 +186,15 @@ def main(rounds: int = 4, check: bool = True) -> None:
                 flush=True,
             )
             if kind == "mosquitto" and durable:
+                met &= found["p99_s"] < TARGET_P99_S
+                # At the target's own rate no more than that can be measured.
                 met &= found["per_s"] >= TARGET_PER_S if per_s is None else True
-                met &= found["p99_s"] < TARGET_P99_S if per_s is not None else True
-    cores = os.cpu_count()
-    print(f"\n{METERS:,} meters, {rounds} readings each, {cores} cores, meters in a process.")
+    print(
+        f"\n{METERS:,} meters, {os.cpu_count()} cores, meters in a process of their own; target "
+        f"{TARGET_PER_S:,} readings/s durable, p99 from publish to journal below {TARGET_P99_S} s."
+    )
     if check and not met:
-        print(f"target: {TARGET_PER_S}/s durable, p99 below {TARGET_P99_S} s", file=sys.stderr)
+        print("mosquitto misses the target", file=sys.stderr)
         raise SystemExit(1)
 
 
