@@ -143,10 +143,9 @@ class Anvil:
         self._arguments = ["--host", "127.0.0.1", "--port", str(port)]
         self._arguments += ["--accounts", str(accounts), "--mnemonic", MNEMONIC]
         self._arguments += ["--chain-id", str(chain_id), "--enable-tx-gas-limit"]
+        self._genesis_timestamp, self._state = genesis_timestamp, state
         if block_time_s is not None:
             self._arguments += ["--block-time", str(block_time_s)]
-        if genesis_timestamp is not None:
-            self._arguments += ["--timestamp", str(genesis_timestamp)]
         if state is not None:
             self._arguments += ["--state", str(state)]
         self._arguments += options
@@ -185,10 +184,11 @@ class Anvil:
             AnvilFailed: If it ends at once or does not answer in time.
         """
         executable = self._executable or find_anvil()
+        arguments = [*self._arguments, *self._clock()]
         with tempfile.TemporaryFile("w+") as output:
             try:
                 self._process = subprocess.Popen(
-                    [str(executable), *self._arguments],
+                    [str(executable), *arguments],
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=subprocess.STDOUT,
@@ -206,6 +206,19 @@ class Anvil:
             except BaseException:
                 self.stop()
                 raise
+
+    def _clock(self) -> list[str]:
+        """Return the option that sets the chain's clock; one that goes on never goes back."""
+        start_s = self._genesis_timestamp
+        if self._state is not None and self._state.exists():
+            try:
+                saved = json.loads(self._state.read_bytes())
+                last_s = int(saved["block"]["timestamp"], 16)
+            except (OSError, ValueError, LookupError, TypeError) as error:
+                raise AnvilFailed(f"{self._state} holds no chain; remove it: {error!r}") from error
+            # Without a start of its own the clock is the machine's, which may be far ahead.
+            start_s = last_s if start_s is not None else max(last_s, int(time.time()))
+        return [] if start_s is None else ["--timestamp", str(start_s)]
 
     def stop(self) -> None:
         """End the chain, saving its state if it has a state file; does nothing if it has ended."""
