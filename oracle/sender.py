@@ -33,13 +33,14 @@ OVERTAKEN = frozenset(
         "NotPrimary",
         "NothingToSettle",
         "OutOfGasOrRaced",
+        "ReasonUnknown",
         "TooLate",
         "UnknownProposal",
         "WrongHashes",
         "WrongVersion",
     }
 )
-"""Refusals which only mean that somebody or the clock was faster."""
+"""Refusals which only mean that somebody or the clock was faster, as far as anybody can tell."""
 
 UNDERPRICED = ("underpriced", "base fee", "toolow", "fee too low", "price too low", "price below")
 """What nodes say, each in its own words, when somebody has to offer more."""
