@@ -211,11 +211,7 @@ class Anvil:
         """Return the option that sets the chain's clock; one that goes on never goes back."""
         start_s = self._genesis_timestamp
         if self._state is not None and self._state.exists():
-            try:
-                saved = json.loads(self._state.read_bytes())
-                last_s = int(saved["block"]["timestamp"], 16)
-            except (OSError, ValueError, LookupError, TypeError) as error:
-                raise AnvilFailed(f"{self._state} holds no chain; remove it: {error!r}") from error
+            last_s = _mend(self._state)
             # Without a start of its own the clock is the machine's, which may be far ahead.
             start_s = last_s if start_s is not None else max(last_s, int(time.time()))
         return [] if start_s is None else ["--timestamp", str(start_s)]
@@ -268,6 +264,31 @@ def rpc(url: str, method: str, params: list[Any] | None = None) -> Any:  # noqa:
     if "error" in answer:
         raise DevnetError(f"{url} refuses {method}: {answer['error'].get('message')}")
     return answer["result"]
+
+
+def _mend(state: Path) -> int:
+    """Make a saved chain fit to be loaded; return the time of its last block.
+
+    An anvil that loads a chain saves the genesis it would have had itself beside the chain's own,
+    and the next one takes either of them for block 0.
+
+    Raises:
+        AnvilFailed: If there is no chain in the file.
+    """
+    try:
+        saved = json.loads(state.read_bytes())
+        first = [block for block in saved["blocks"] if int(block["header"]["number"], 16) == 0]
+        # The others are as late as the block after which the chain was loaded.
+        own = min(first, key=lambda block: int(block["header"]["timestamp"], 16))
+        last_s = int(saved["block"]["timestamp"], 16)
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise AnvilFailed(f"{state} holds no chain; remove it: {error!r}") from error
+    if len(first) > 1:
+        saved["blocks"] = [block for block in saved["blocks"] if block not in first or block is own]
+        whole = state.with_name(f"{state.name}.new")
+        whole.write_text(json.dumps(saved))
+        whole.replace(state)
+    return last_s
 
 
 def _await_address(process: subprocess.Popen[bytes], output: IO[str]) -> str:

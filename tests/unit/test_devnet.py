@@ -99,11 +99,13 @@ class TestAnvil:
             rpc(chain.url, "evm_setNextBlockTimestamp", [start_s + 5_000])
             rpc(chain.url, "evm_mine")
             known = [rpc(chain.url, "eth_getBlockByNumber", [hex(n), False]) for n in range(2)]
-        with Anvil(genesis_timestamp=start_s, state=state) as chain:
-            rpc(chain.url, "evm_mine")
-            now = [rpc(chain.url, "eth_getBlockByNumber", [hex(n), False]) for n in range(3)]
-        assert now[:2] == known
-        assert int(now[2]["timestamp"], 16) >= start_s + 5_000
+        for _ in range(4):
+            with Anvil(genesis_timestamp=start_s, state=state) as chain:
+                rpc(chain.url, "evm_mine")
+                now = [rpc(chain.url, "eth_getBlockByNumber", [hex(n), False]) for n in range(3)]
+            # Its genesis, too: by that a market knows its chain.
+            assert now[:2] == known
+            assert int(now[2]["timestamp"], 16) >= start_s + 5_000
 
     def test_state_file__damaged__is_named(self, tmp_path: Path) -> None:
         state = tmp_path / "state.json"
