@@ -264,14 +264,16 @@ def new_world(
     genesis_s: int | None = None,
     feeder: Path | None = None,
     rule: Rule = Rule.UNIFORM,
+    anvil: Anvil | None = None,
 ) -> Iterator[World]:
     """Start a chain, at the schedule's epoch or later, deploy a market, and stop it in the end.
 
-    With a grid file the market has that feeder, otherwise no wires.
+    With a grid file the market has that feeder, otherwise no wires. The chain may be given.
     """
     schedule = schedule or default_schedule()
+    start_s = genesis_s or schedule.epoch_s
     with (
-        Anvil(accounts=accounts, genesis_timestamp=genesis_s or schedule.epoch_s) as anvil,
+        anvil or Anvil(accounts=accounts, genesis_timestamp=start_s) as anvil,
         tempfile.TemporaryDirectory() as folder,
     ):
         chain = Chain(anvil.url)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 
 from eth_utils.crypto import keccak
 from typer.testing import CliRunner
@@ -13,6 +15,7 @@ from market.devnet import rpc
 from market.settlement import Mode, Settlement
 from oracle.cli import app
 from oracle.journal import Journal
+from tests.brokers import WAIT_S
 from tests.committee import Clock, Committee
 from tests.village import Village
 from tests.world import World
@@ -25,10 +28,18 @@ VOTE = keccak(text="vote((uint8,uint32,uint16,uint32,bytes32),(uint8,bool,bytes)
 
 
 def live(
-    village: Village, clock: Clock, periods: Sequence[int], trade_every: int = 3
+    village: Village,
+    clock: Clock,
+    periods: Sequence[int],
+    trade_every: int = 3,
+    at_edge: Callable[[int], None] = lambda _period: None,
 ) -> Iterator[int]:
-    """Live through consecutive periods, some of them traded, yielding each as it begins."""
+    """Live through consecutive periods, some of them traded, yielding each as it begins.
+
+    Live meters are heard `at_edge`, where a period starts and the one before it ends.
+    """
     schedule = village.world.market.schedule
+    at_edge(periods[0])
     for period in periods:
         yield period
         clock.await_cleared(period)
@@ -37,6 +48,7 @@ def live(
             village.trade(period + AHEAD)
         # Time is not to leap over the next period's last call.
         clock.await_cleared(period + 1)
+        at_edge(period + 1)
         clock.await_settled(period)
 
 
@@ -150,6 +162,56 @@ def assert_read_once(village: Village, committee: Committee, periods: Iterable[i
         assert "no reading of" not in result.output
 
 
+def assert_sampled_once(committee: Committee, told: Iterable[tuple[str, int, int, int]]) -> None:
+    """Every store has every sample that meters told exactly once, and nothing else.
+
+    Args:
+        committee: Nodes with live meters.
+        told: Meter, register, instant in ms and state in Wh of each sample.
+    """
+    wanted = sorted(told)
+    assert wanted
+    for seat in committee.seats:
+        assert sorted(sampled(committee, seat)) == wanted
+
+
+def await_heard(committee: Committee, count: int) -> None:
+    """Wait until a quorum of the stores has so many samples, while the chain's time stands still.
+
+    In a quarter hour a message arrives; here one passes in a blink.
+    """
+    quorum = 2 * len(committee.seats) // 3 + 1
+    give_up = time.monotonic() + WAIT_S
+    while sum(heard(committee, seat) >= count for seat in committee.seats) < quorum:
+        assert time.monotonic() < give_up, [heard(committee, seat) for seat in committee.seats]
+        time.sleep(0.02)
+
+
+def await_samples(clock: Clock, committee: Committee, count: int) -> None:
+    """Wait until every store has so many samples."""
+    for seat in committee.seats:
+
+        def all_heard(seat: int = seat) -> bool:
+            return heard(committee, seat) >= count
+
+        clock.until(all_heard, f"all samples of seat {seat}", step_s=1)
+
+
+def sampled(committee: Committee, seat: int) -> list[tuple[object, ...]]:
+    """Return what a node's store has: meter, register, instant in ms and state in Wh."""
+    query = (
+        "SELECT name, register, at_ms, value_wh FROM samples JOIN names ON names.id = samples.meter"
+    )
+    return _select(committee.samples(seat), query)
+
+
+def heard(committee: Committee, seat: int) -> int:
+    """Count what a node's store has."""
+    ((count,),) = _select(committee.samples(seat), "SELECT count(*) FROM samples")
+    assert isinstance(count, int)
+    return count
+
+
 def logged(committee: Committee, seat: int, words: str) -> int:
     """Count what a node has said in its log."""
     return committee.log(seat).read_text(encoding="utf-8").count(words)
@@ -182,7 +244,11 @@ def final_model(village: Village, period: int, *, void: bool) -> Settlement:
 
 
 def _rows(committee: Committee, seat: int, query: str, *values: object) -> list[tuple[object, ...]]:
-    db = sqlite3.connect(f"file:{committee.journal(seat)}?mode=ro", uri=True)
+    return _select(committee.journal(seat), query, *values)
+
+
+def _select(path: Path, query: str, *values: object) -> list[tuple[object, ...]]:
+    db = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
     try:
         return db.execute(query, values).fetchall()
     finally:
