@@ -116,7 +116,9 @@ class Concentrator:
         self._client.loop_stop()
 
     def tell(self, edge: int) -> None:
-        """Publish all states where a period starts; consecutive ones, each once."""
+        """Publish all states where a period starts, one period after the other."""
+        if self._next_edge == edge + 1:
+            return
         assert self._next_edge in (None, edge)
         village = self._village
         if self._next_edge is not None:
@@ -139,6 +141,12 @@ class Concentrator:
             if self._client.is_connected():
                 self._publish(messages)
 
+    def repeat(self) -> None:
+        """Publish again what is kept."""
+        with self._lock:
+            for messages in self._kept:
+                self._publish(messages)
+
     def _publish(self, messages: list[tuple[str, str]]) -> None:
         for topic, text in messages:
             self._client.publish(topic, text, qos=1)
@@ -152,7 +160,5 @@ class Concentrator:
         _properties: Properties | None,
     ) -> None:
         assert not reason.is_failure, reason
-        with self._lock:
-            self.connections += 1
-            for messages in self._kept:
-                self._publish(messages)
+        self.connections += 1
+        self.repeat()

@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,7 @@ from typer.testing import CliRunner
 from market.forecast import DAY_S
 from oracle.cli import app
 from oracle.meters.sample import MAX_PAYLOAD_BYTES, Kind
-from tests.brokers import WAIT_S, mosquitto, publisher
+from tests.brokers import WAIT_S, mosquitto, publish, publisher
 from tests.committee import Clock, Committee, LiveMeters, Settings
 from tests.faults.days import (
     assert_as_undisturbed,
@@ -48,6 +49,8 @@ HEAD_END = "head-end"
 
 THIEF = ec.derive_private_key(0x7E1F, ec.SECP256R1())
 
+AT_THE_GATE = (Kind.UNREGISTERED, Kind.UNSIGNED, Kind.CLOCK)
+
 PATIENCE_S = 1_500
 PAUSE_S = 0.02
 
@@ -66,7 +69,7 @@ class Villains:
     def __init__(self, village: Village, port: int) -> None:
         self._village, self._port = village, port
         self.taken: Counter[tuple[Kind | None, str]] = Counter()
-        """Messages the broker took, by what is wrong with them and the meter it is put down to."""
+        """What is to be refused, by what is wrong with it and the meter it is put down to."""
         self.denied: list[ReasonCode] = []
         self.old = SIGNS, FIRST_WH, village.world.market.schedule.epoch_s
         """What the meter did say once: meter, state and instant."""
@@ -76,17 +79,13 @@ class Villains:
         stop = threading.Event()
 
         def work() -> None:
-            with (
-                publisher(self._port, user=HEAD_END) as head,
-                publisher(self._port, user=VILLAIN) as own,
-            ):
-                own.on_publish = lambda *args: self.denied.append(args[3])
+            with publisher(self._port, user=HEAD_END) as head:
                 for number in itertools.count():
                     for kind, meter, topic, text in self._lies(number):
-                        head.publish(topic, text, qos=1).wait_for_publish(WAIT_S)
-                        self.taken[kind, meter] += 1
-                    lie = message(VICTIM, self._at_s(), 10**9, 10**9)
-                    own.publish(f"meters/{VICTIM}/energy", lie, qos=1).wait_for_publish(WAIT_S)
+                        publish(head, topic, text)
+                        # These the gate refuses, one register after the other.
+                        self.taken[kind, meter] += 2 if kind in AT_THE_GATE else 1
+                    self._trespass()
                     if stop.wait(PAUSE_S):
                         return
 
@@ -98,6 +97,13 @@ class Villains:
             stop.set()
             thread.join(WAIT_S)
             assert not thread.is_alive()
+
+    def _trespass(self) -> None:
+        """Publish with one meter's password on the topic of another."""
+        with publisher(self._port, user=VILLAIN) as own:
+            # This broker hangs up on who tries that.
+            own.on_publish = lambda *args: self.denied.append(args[3])
+            publish(own, f"meters/{VICTIM}/energy", message(VICTIM, self._at_s(), 10**9, 10**9))
 
     def _at_s(self) -> int:
         schedule, now_s = self._village.world.market.schedule, int(time.time())
@@ -118,8 +124,8 @@ class Villains:
         forged = signed(THIEF, SIGNS, much, at_s, 1_000_000 + number)
         yield Kind.FORGED, SIGNS, f"signed/{SIGNS}", forged
         # What the meter said long ago, under the number it had and under its name again.
-        yield None, SIGNS, f"signed/{SIGNS}", signed(P256, *self.old, 1)
-        yield Kind.REPLAYED, SIGNS, f"signed/{SIGNS}", signed(P256, SIGNS, much, at_s, 1)
+        yield None, SIGNS, f"signed/{SIGNS}", signed(P256, *self.old, 0)
+        yield Kind.REPLAYED, SIGNS, f"signed/{SIGNS}", signed(P256, SIGNS, much, at_s, 0)
         yield Kind.MALFORMED, VICTIM, f"meters/{VICTIM}/energy", _nonsense(number, lie)
         yield Kind.OVERSIZED, VICTIM, f"meters/{VICTIM}/energy", lie + " " * MAX_PAYLOAD_BYTES
         ahead_s = int(time.time()) + DAY_S
@@ -160,7 +166,7 @@ def test_committee__hostile_meters_and_a_seat_without_password__market_settles_t
         mosquitto(tmp_path / "broker", users=users, acl=ACCESS) as broker,
     ):
         village = Village(world)
-        periods = range(village.first, village.first + 8)
+        periods = range(village.first, village.first + 6)
         expelled, dead = periods[2] % 4, (periods[2] + 1) % 4
         before, clock = village.worths(), Clock(world.market)
 
@@ -188,12 +194,15 @@ def test_committee__hostile_meters_and_a_seat_without_password__market_settles_t
                     pass
                 broker.expel(f"seat{expelled}")
                 await_logged(clock, committee, [expelled], "broker refuses")
-                for _ in live(village, clock, periods[2:5], 1, at_edge):
+                for _ in live(village, clock, periods[2:4], 1, at_edge):
                     pass
                 broker.admit(f"seat{expelled}", f"seat{expelled}")
+                await_logged(clock, committee, [expelled], "resumed=True")
+                # A broker keeps nothing for those who may not read; the head end does.
+                honest.repeat()
                 # From now on there is no quorum without it, nor without what it missed.
                 committee.kill(dead)
-                for _ in live(village, clock, periods[5:], 1, at_edge):
+                for _ in live(village, clock, periods[4:], 1, at_edge):
                     pass
                 committee.start(dead)
             told = [*honest.told, (villains.old[0], 1, 1_000 * villains.old[2], villains.old[1])]
@@ -205,7 +214,8 @@ def test_committee__hostile_meters_and_a_seat_without_password__market_settles_t
                 return all(found[kind, meter] >= n for (kind, meter), n in taken.items() if kind)
 
             for seat in committee.seats:
-                clock.until(lambda seat=seat: all_counted(seat), f"counts of seat {seat}", step_s=1)  # type: ignore[misc]
+                if seat != expelled:  # of what it may not hear it counts nothing
+                    clock.until(partial(all_counted, seat), f"counts of seat {seat}", step_s=1)
             await_calm(village, committee, clock)
             assert {kind for kind, _ in taken} == set(Kind) - {Kind.FAULTY}
             for seat in committee.seats:
