@@ -6,7 +6,7 @@ import json
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from datetime import UTC, datetime
 
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
@@ -81,6 +81,7 @@ class Concentrator:
         *,
         user: str | None = None,
         keys: Mapping[str, EllipticCurvePrivateKey] | None = None,
+        without: Container[str] = (),
     ) -> None:
         """Describe it.
 
@@ -89,8 +90,9 @@ class Concentrator:
             port: The broker's.
             user: Its name there, which is its password, too.
             keys: With what some meters sign.
+            without: Meters that are heard elsewhere.
         """
-        self._keys = keys or {}
+        self._keys, self._without = keys or {}, without
         self._village, self._port = village, port
         self._states = dict.fromkeys(village.nodes, (FIRST_WH, FIRST_WH))
         self._kept: deque[list[tuple[str, str]]] = deque(maxlen=KEPT_EDGES)
@@ -128,6 +130,8 @@ class Concentrator:
         self._next_edge = edge + 1
         at_s, messages = village.world.market.schedule.start(edge), []
         for node, meter in enumerate(village.roster, 1):
+            if meter in self._without:
+                continue
             states = self._states[node]
             if meter in self._keys:
                 text = signed(self._keys[meter], meter, states[0], at_s, edge)

@@ -7,6 +7,7 @@ state only the latest, so it cannot say any more why an old transaction was refu
 from __future__ import annotations
 
 import gzip
+import json
 import signal
 import time
 from pathlib import Path
@@ -35,20 +36,24 @@ class MortalChain(Anvil):
 
     def restart(self) -> None:
         """End in order, which saves everything, and come back."""
-        last = rpc(self.url, "eth_blockNumber")
+        last = self._last()
         self._end(signal.SIGTERM)
         self.start()
-        assert rpc(self.url, "eth_blockNumber") == last
+        assert self._last() >= last
 
-    def save(self) -> None:
-        """Save everything up to here, as a disk would have it before a crash."""
-        state = bytes.fromhex(rpc(self.url, "anvil_dumpState")[2:])
-        self._saved.write_bytes(gzip.decompress(state))
+    def save(self) -> int:
+        """Save everything up to here, as a disk would have it in a crash; return the last block."""
+        state = gzip.decompress(bytes.fromhex(rpc(self.url, "anvil_dumpState")[2:]))
+        self._saved.write_bytes(state)
+        return int(json.loads(state)["best_block_number"])
 
     def crash(self) -> None:
         """Lose everything since the last save, and come back."""
         self._end(signal.SIGKILL)
         self.start()
+
+    def _last(self) -> int:
+        return int(rpc(self.url, "eth_blockNumber"), 16)
 
     def _end(self, how: signal.Signals) -> None:
         assert self._process

@@ -103,6 +103,10 @@ def test_day__one_seat_dead_from_the_morning_on__completes(
                 reaper.aim(Strike((name(dead),), draw.randrange(8), moment_s))
         assert [committee.is_alive(seat) for seat in range(4)].index(False) == dead
         assert reaper.struck == [name(dead)]
+        alive = set(committee.seats) - {dead}
+        await_calm(village, committee, clock, alive)
+        assert_said_once(village, committee, alive)
+        assert_read_once(village, committee, periods, alive)
     assert_as_undisturbed(village, before, periods)
 
 

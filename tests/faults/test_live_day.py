@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 import time
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -26,9 +25,8 @@ from tests.faults.days import (
 )
 from tests.faults.line import Noise, open_line
 from tests.faults.reaper import Reaper, kills, name, plan
-from tests.live import Concentrator, mqtt_source, past_schedule
+from tests.live import Concentrator, mqtt_source
 from tests.village import Village
-from tests.world import new_world
 
 pytestmark = pytest.mark.faults
 
@@ -43,17 +41,6 @@ RPC_TIMEOUT_S = 0.5
 LONGEST_OUTAGE_S = 1.0
 
 
-@pytest.fixture
-def chain(tmp_path: Path) -> MortalChain:
-    return MortalChain(tmp_path, past_schedule().epoch_s)
-
-
-@pytest.fixture
-def village(chain: MortalChain) -> Iterator[Village]:
-    with new_world(past_schedule(), anvil=chain) as world:
-        yield Village(world)
-
-
 def settings(village: Village, broker: Mosquitto) -> Settings:
     """Return nodes that hear all meters through a broker."""
     return Settings(
@@ -66,12 +53,13 @@ def settings(village: Village, broker: Mosquitto) -> Settings:
 
 @pytest.mark.timeout(900)
 def test_day__of_live_meters_and_everything_struck__comes_to_the_undisturbed_balances(
-    village: Village, chain: MortalChain, tmp_path: Path
+    past_village: Village, chain: MortalChain, tmp_path: Path
 ) -> None:
     """Nodes and broker are killed, the chain frozen and restarted, its answers dropped and late."""
     print(f"seed {SEED}")
     draw = random.Random(SEED)
-    world, periods = village.world, range(village.first, village.first + DAY)
+    village, world = past_village, past_village.world
+    periods = range(village.first, village.first + DAY)
     before = village.worths()
     noise = Noise(SEED, drop_permille=20, delay_permille=3, longest_delay_s=1.5 * RPC_TIMEOUT_S)
 
