@@ -35,7 +35,7 @@ class MortalChain(Anvil):
             time.sleep(seconds)
 
     def restart(self) -> None:
-        """End in order, which saves everything, and come back."""
+        """End in order, which saves all but a block that comes just then, and come back."""
         last = self._last()
         self._end(signal.SIGTERM)
         self.start()
