@@ -37,6 +37,7 @@ SEED = random.SystemRandom().randrange(2**32)
 PATIENCE_S = 1_500
 """Chain time that nodes wait for meters: a minute here, where time leaps when nothing happens."""
 
+POLL_S = 0.06
 RPC_TIMEOUT_S = 0.5
 LONGEST_OUTAGE_S = 1.0
 
@@ -47,6 +48,7 @@ def settings(village: Village, broker: Mosquitto) -> Settings:
         village.meters,
         live=LiveMeters(lambda seat: [mqtt_source(seat, broker.port)]),
         patience_s=PATIENCE_S,
+        poll_s=POLL_S,
         rpc_timeout_s=RPC_TIMEOUT_S,
     )
 
