@@ -327,7 +327,11 @@ class Chain:
             raise _rpc_failure(sender, exc) from exc
 
     def why_reverted(self, tx_hash: bytes) -> Reverted:
-        """Return why a transaction failed, by asking for it again as of its block."""
+        """Return why a transaction failed, by asking for it again as of its block.
+
+        The error is `ReasonUnknown` if the endpoint has that block's state no more: most nodes
+        forget it after some hundred blocks.
+        """
         sent = self.guarded(lambda: self.w3.eth.get_transaction(tx_hash))  # type: ignore[arg-type]
         again: TxParams = {key: sent[key] for key in ("from", "to", "value", "gas")}  # type: ignore
         again["data"] = sent["input"]
@@ -335,6 +339,8 @@ class Chain:
             self.guarded(lambda: self.w3.eth.call(again, sent["blockNumber"]))
         except (ContractLogicError, ContractCustomError, ContractPanicError) as exc:
             return reverted("the transaction", exc)
+        except Web3RPCError as exc:
+            return Reverted("the transaction", "ReasonUnknown", (_short(exc),))
         # It lacked gas, or another one in its block was faster.
         return Reverted("the transaction", "OutOfGasOrRaced", ())
 

@@ -143,10 +143,9 @@ class Anvil:
         self._arguments = ["--host", "127.0.0.1", "--port", str(port)]
         self._arguments += ["--accounts", str(accounts), "--mnemonic", MNEMONIC]
         self._arguments += ["--chain-id", str(chain_id), "--enable-tx-gas-limit"]
+        self._genesis_timestamp, self._state = genesis_timestamp, state
         if block_time_s is not None:
             self._arguments += ["--block-time", str(block_time_s)]
-        if genesis_timestamp is not None:
-            self._arguments += ["--timestamp", str(genesis_timestamp)]
         if state is not None:
             self._arguments += ["--state", str(state)]
         self._arguments += options
@@ -185,10 +184,11 @@ class Anvil:
             AnvilFailed: If it ends at once or does not answer in time.
         """
         executable = self._executable or find_anvil()
+        arguments = [*self._arguments, *self._clock()]
         with tempfile.TemporaryFile("w+") as output:
             try:
                 self._process = subprocess.Popen(
-                    [str(executable), *self._arguments],
+                    [str(executable), *arguments],
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=subprocess.STDOUT,
@@ -206,6 +206,15 @@ class Anvil:
             except BaseException:
                 self.stop()
                 raise
+
+    def _clock(self) -> list[str]:
+        """Return the option that sets the chain's clock; one that goes on never goes back."""
+        start_s = self._genesis_timestamp
+        if self._state is not None and self._state.exists():
+            last_s = _mend(self._state)
+            # Without a start of its own the clock is the machine's, which may be far ahead.
+            start_s = last_s if start_s is not None else max(last_s, int(time.time()))
+        return [] if start_s is None else ["--timestamp", str(start_s)]
 
     def stop(self) -> None:
         """End the chain, saving its state if it has a state file; does nothing if it has ended."""
@@ -255,6 +264,31 @@ def rpc(url: str, method: str, params: list[Any] | None = None) -> Any:  # noqa:
     if "error" in answer:
         raise DevnetError(f"{url} refuses {method}: {answer['error'].get('message')}")
     return answer["result"]
+
+
+def _mend(state: Path) -> int:
+    """Make a saved chain fit to be loaded; return the time of its last block.
+
+    An anvil that loads a chain saves the genesis it would have had itself beside the chain's own,
+    and the next one takes either of them for block 0.
+
+    Raises:
+        AnvilFailed: If there is no chain in the file.
+    """
+    try:
+        saved = json.loads(state.read_bytes())
+        first = [block for block in saved["blocks"] if int(block["header"]["number"], 16) == 0]
+        # The others are as late as the block after which the chain was loaded.
+        own = min(first, key=lambda block: int(block["header"]["timestamp"], 16))
+        last_s = int(saved["block"]["timestamp"], 16)
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise AnvilFailed(f"{state} holds no chain; remove it: {error!r}") from error
+    if len(first) > 1:
+        saved["blocks"] = [block for block in saved["blocks"] if block not in first or block is own]
+        whole = state.with_name(f"{state.name}.new")
+        whole.write_text(json.dumps(saved))
+        whole.replace(state)
+    return last_s
 
 
 def _await_address(process: subprocess.Popen[bytes], output: IO[str]) -> str:

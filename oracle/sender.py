@@ -35,6 +35,7 @@ OVERTAKEN = frozenset(
         "NothingPaid",
         "NothingToSettle",
         "OutOfGasOrRaced",
+        "ReasonUnknown",
         "TooLate",
         "UnknownProposal",
         "UnknownQuery",
@@ -42,7 +43,7 @@ OVERTAKEN = frozenset(
         "WrongVersion",
     }
 )
-"""Refusals which only mean that somebody or the clock was faster."""
+"""Refusals which only mean that somebody or the clock was faster, as far as anybody can tell."""
 
 UNDERPRICED = ("underpriced", "base fee", "toolow", "fee too low", "price too low", "price below")
 """What nodes say, each in its own words, when somebody has to offer more."""
@@ -61,6 +62,7 @@ class Sender:
         self._chain, self._account, self._journal = chain, account, journal
         self._open: dict[int, list[Transaction]] = {}
         self._sent_at: dict[int, int] = {}
+        self._doubted: set[int] = set()
         self._retry_at: dict[str, int] = {}
         self._pause_s = 0.0
         self._paused_until = 0.0
@@ -174,6 +176,7 @@ class Sender:
         for tx in sorted(self._journal.open_transactions(), key=self._offer):
             self._open.setdefault(tx.nonce, []).append(tx)
         self._sent_at.clear()
+        self._doubted.clear()
         self._next_nonce = 0
 
     def _waits(self, nonce: int, head: Head, followed: int) -> bool:
@@ -212,9 +215,14 @@ class Sender:
             return
         if "nonce too low" in text or self._mined_count() > tx.nonce:
             self._overtaken = True
-            if all(self._receipt(other) is None for other in self._open[tx.nonce]):
+            if any(self._receipt(other) is not None for other in self._open[tx.nonce]):
+                return
+            if tx.nonce in self._doubted:
                 for other in list(self._open[tx.nonce]):
                     self._drop(other, str(exc))
+            else:
+                # An endpoint may know that a nonce is used before it knows by which transaction.
+                self._doubted.add(tx.nonce)
         elif any(words in text for words in UNDERPRICED):
             dearer = self._dearer(tx, head)
             if dearer is not None:
@@ -267,6 +275,7 @@ class Sender:
     def _forget(self, nonce: int) -> None:
         del self._open[nonce]
         self._sent_at.pop(nonce, None)
+        self._doubted.discard(nonce)
 
     def _close(self, tx: Transaction, receipt: dict[str, str], head: Head) -> None:
         """Record that a transaction is in a block, and say why if it was refused."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -16,6 +17,9 @@ from paho.mqtt.client import Client, MQTTv5
 from paho.mqtt.enums import CallbackAPIVersion
 
 WAIT_S = 20.0
+
+SAVES_AT_ONCE = ("autosave_interval 1", "autosave_on_changes true")
+"""What has a mosquitto save after every change; it may acknowledge a message before that."""
 
 
 def free_port() -> int:
@@ -61,14 +65,31 @@ class Mosquitto:
             passwords = self.folder / "passwords"
             passwords.touch(mode=0o600)
             for user, password in users.items():
-                command = ["mosquitto_passwd", "-b", str(passwords), user, password]
-                subprocess.run(command, check=True, capture_output=True)
+                self._passwords("-b", user, password)
             config.append(f"password_file {passwords}")
         if acl is not None:
             (self.folder / "acl").write_text(acl)
             (self.folder / "acl").chmod(0o600)
             config.append(f"acl_file {self.folder}/acl")
         (self.folder / "mosquitto.conf").write_text("\n".join(config) + "\n")
+
+    def admit(self, user: str, password: str) -> None:
+        """Give a user a password while it runs."""
+        self._passwords("-b", user, password)
+        self._reload()
+
+    def expel(self, user: str) -> None:
+        """Take a user's password away while it runs; who is connected with it is cut off."""
+        self._passwords("-D", user)
+        self._reload()
+
+    def _passwords(self, how: str, *words: str) -> None:
+        command = ["mosquitto_passwd", how, str(self.folder / "passwords"), *words]
+        subprocess.run(command, check=True, capture_output=True)
+
+    def _reload(self) -> None:
+        assert self.process is not None
+        self.process.send_signal(signal.SIGHUP)
 
     def start(self) -> None:
         """Start and wait until it listens."""
@@ -85,6 +106,13 @@ class Mosquitto:
                 assert self.process.poll() is None, said
                 assert time.monotonic() < deadline, said
                 time.sleep(0.02)
+
+    def kill(self) -> None:
+        """End it at once, as a power cut would: what it has not saved is lost."""
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait()
+        self.process = None
 
     def stop(self) -> None:
         """Stop it, which makes it write its sessions."""

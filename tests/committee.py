@@ -52,11 +52,37 @@ class Meters:
 
 
 @dataclass(frozen=True, slots=True)
+class LiveMeters:
+    """Meters every node hears itself, see `oracle.meters.settings.LiveConfig`.
+
+    Attributes:
+        sources: Returns the tables of a seat's sources.
+        meter: What is known of some meters.
+        more: Further keys of the table.
+    """
+
+    sources: Callable[[int], Sequence[Mapping[str, object]]]
+    meter: Sequence[Mapping[str, object]] = ()
+    more: Mapping[str, object] = field(default_factory=dict)
+
+    def toml(self, seat: int, journal: Path) -> list[str]:
+        """Return the lines of a node's table."""
+        return [
+            "[meters.live]",
+            f"store = {_toml(samples_of(journal))}",
+            f"sources = {_toml(self.sources(seat))}",
+            f"meter = {_toml(self.meter)}",
+            *(f"{key} = {_toml(value)}" for key, value in self.more.items()),
+        ]
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """What a node is told besides chain, seat and key; a seat may have its own.
 
     Attributes:
         meters: What it reads.
+        live: What it hears instead of the profile.
         prices: The `[prices]` table.
         grid: The grid file, in a market with a feeder.
         faults: The tables of `[[simulate.faults]]`.
@@ -71,6 +97,7 @@ class Settings:
     """
 
     meters: Meters
+    live: LiveMeters | None = None
     prices: Mapping[str, object] = field(default_factory=lambda: {"source": "benchmark"})
     grid: Path | None = None
     faults: Sequence[Mapping[str, object]] = ()
@@ -99,9 +126,7 @@ class Settings:
             f"env = {_toml(KEY_VARIABLE)}",
             "[meters]",
             f"roster = {_toml(self.meters.roster)}",
-            f"profile = {_toml(self.meters.profile)}",
-            f"first_period = {self.meters.first_period}",
-            f"first_row = {self.meters.first_row}",
+            *self._meters(seat, journal),
             "[prices]",
             *(f"{key} = {_toml(value)}" for key, value in self.prices.items()),
             "[report]",
@@ -117,6 +142,15 @@ class Settings:
             lines.append("[[simulate.faults]]")
             lines += [f"{key} = {_toml(value)}" for key, value in fault.items()]
         return "\n".join(lines) + "\n"
+
+    def _meters(self, seat: int, journal: Path) -> list[str]:
+        if self.live is not None:
+            return self.live.toml(seat, journal)
+        return [
+            f"profile = {_toml(self.meters.profile)}",
+            f"first_period = {self.meters.first_period}",
+            f"first_row = {self.meters.first_row}",
+        ]
 
 
 class Committee:
@@ -165,6 +199,10 @@ class Committee:
     def journal(self, seat: int) -> Path:
         """Return a node's journal."""
         return self.folder / f"seat{seat}.sqlite"
+
+    def samples(self, seat: int) -> Path:
+        """Return the store of a node's live meters."""
+        return samples_of(self.journal(seat))
 
     def log(self, seat: int) -> Path:
         """Return a node's log; restarts append to it."""
@@ -379,6 +417,11 @@ class Clock:
                 time.sleep(LOOK_S)
 
 
+def samples_of(journal: Path) -> Path:
+    """Return where the samples of live meters go, beside a journal."""
+    return journal.with_suffix(".samples")
+
+
 @contextmanager
 def paused(process_id: int) -> Iterator[None]:
     """Freeze a process, as an overloaded machine would, and let it go on in the end."""
@@ -399,6 +442,8 @@ def _first_line(stream: IO[str], lines: queue.Queue[str]) -> None:
 
 
 def _toml(value: object) -> str:
+    if isinstance(value, Mapping):
+        return f"{{ {', '.join(f'{key} = {_toml(item)}' for key, item in value.items())} }}"
     if isinstance(value, list | tuple):
         return f"[{', '.join(map(_toml, value))}]"
     if isinstance(value, bool):

@@ -41,13 +41,15 @@ class Village:
         first: The first period the market settles.
     """
 
-    def __init__(self, world: World, funds_uyuan: int = 1_000 * YUAN) -> None:
+    def __init__(
+        self, world: World, funds_uyuan: int = 1_000 * YUAN, roster: Path = ROSTER
+    ) -> None:
         """Admit and fund everybody, and the grid company."""
         self.world = world
         market = world.market
         self.first = int(world.chain.read(market.master.functions.firstPeriod()))
-        self.roster: Roster = load_roster(ROSTER, market.schedule.length_s)
-        self.meters = Meters(ROSTER, PROFILE, self.first, MORNING_ROW)
+        self.roster: Roster = load_roster(roster, market.schedule.length_s)
+        self.meters = Meters(roster, PROFILE, self.first, MORNING_ROW)
         self._sources: dict[Meters, ProfileSource] = {}
         # The contracts number buses by their place in the tree.
         tree = Grid.load(GRID).tree

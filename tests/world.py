@@ -265,18 +265,17 @@ def new_world(
     feeder: Path | None = None,
     rule: Rule = Rule.UNIFORM,
     options: tuple[str, ...] = (),
+    anvil: Anvil | None = None,
 ) -> Iterator[World]:
     """Start a chain, at the schedule's epoch or later, deploy a market, and stop it in the end.
 
-    With a grid file the market has that feeder, otherwise no wires. The options are anvil's.
+    With a grid file the market has that feeder, otherwise no wires. The chain may be given, or
+    options of anvil for it.
     """
     schedule = schedule or default_schedule()
+    start_s = genesis_s or schedule.epoch_s
     with (
-        Anvil(
-            accounts=accounts,
-            genesis_timestamp=genesis_s or schedule.epoch_s,
-            options=options,
-        ) as anvil,
+        anvil or Anvil(accounts=accounts, genesis_timestamp=start_s, options=options) as anvil,
         tempfile.TemporaryDirectory() as folder,
     ):
         chain = Chain(anvil.url)

@@ -20,7 +20,8 @@ from oracle.meters.source import Quality, Reading, Refusal, SourceError
 from oracle.meters.store import SampleStore
 
 KEPT_PERIODS = 16
-"""Periods whose answers are kept, so that asking again costs little."""
+KEPT_ANSWERS = 100_000
+"""Periods whose answers are kept at least, and how many answers: asking again costs little."""
 
 MARGIN = 2
 """A register may outrun the capacity in the roster this many times before a step is refused."""
@@ -71,6 +72,7 @@ class MeterService:
         self._store = SampleStore(config.store)
         self.intake = Intake(SampleStore(config.store), self.gate, clock)
         self._known: OrderedDict[int, _Known] = OrderedDict()
+        self._kept = max(KEPT_PERIODS, KEPT_ANSWERS // max(1, len(roster)))
         self._stop = threading.Event()
         self._threads = [
             threading.Thread(target=self._run, args=(source,), name=source.name, daemon=True)
@@ -94,7 +96,7 @@ class MeterService:
         """Yield a reading or refusal of each meter that has ever sent something near a period."""
         known = self._known.setdefault(period, _Known())
         self._known.move_to_end(period)
-        while len(self._known) > KEPT_PERIODS:
+        while len(self._known) > self._kept:
             self._known.popitem(last=False)
         last = self._store.last()
         start_ms = self._epoch_ms + period * self._length_ms

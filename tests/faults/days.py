@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 
 from eth_utils.crypto import keccak
 from typer.testing import CliRunner
@@ -13,6 +15,7 @@ from market.devnet import rpc
 from market.settlement import Mode, Settlement
 from oracle.cli import app
 from oracle.journal import Journal
+from tests.brokers import WAIT_S
 from tests.committee import Clock, Committee
 from tests.village import Village
 from tests.world import World
@@ -25,10 +28,18 @@ VOTE = keccak(text="vote((uint8,uint32,uint16,uint32,bytes32),(uint8,bool,bytes)
 
 
 def live(
-    village: Village, clock: Clock, periods: Sequence[int], trade_every: int = 3
+    village: Village,
+    clock: Clock,
+    periods: Sequence[int],
+    trade_every: int = 3,
+    at_edge: Callable[[int], None] = lambda _period: None,
 ) -> Iterator[int]:
-    """Live through consecutive periods, some of them traded, yielding each as it begins."""
+    """Live through consecutive periods, some of them traded, yielding each as it begins.
+
+    Live meters are heard `at_edge`, where a period starts and the one before it ends.
+    """
     schedule = village.world.market.schedule
+    at_edge(periods[0])
     for period in periods:
         yield period
         clock.await_cleared(period)
@@ -37,6 +48,7 @@ def live(
             village.trade(period + AHEAD)
         # Time is not to leap over the next period's last call.
         clock.await_cleared(period + 1)
+        at_edge(period + 1)
         clock.await_settled(period)
 
 
@@ -78,10 +90,15 @@ def named(world: World, event: str, *, key: str = "seat") -> Counter[int]:
     return Counter(entry["args"][key] for entry in events)
 
 
-def await_calm(village: Village, committee: Committee, clock: Clock) -> None:
-    """Wait until all nodes have followed the chain to here and nothing they sent is under way."""
+def await_calm(
+    village: Village, committee: Committee, clock: Clock, seats: Iterable[int] | None = None
+) -> None:
+    """Wait until nodes have followed the chain to here and nothing they sent is under way.
+
+    As in the assertions below, `seats` are those of honest nodes that run; all if not given.
+    """
     here = village.world.chain.block_number()
-    for seat in committee.seats:
+    for seat in seats or committee.seats:
 
         def calm(seat: int = seat) -> bool:
             journal = Journal(committee.journal(seat), read_only=True)
@@ -94,14 +111,17 @@ def await_calm(village: Village, committee: Committee, clock: Clock) -> None:
         clock.until(calm, f"calm of seat {seat}", step_s=1)
 
 
-def assert_said_once(village: Village, committee: Committee) -> None:
+def assert_said_once(
+    village: Village, committee: Committee, seats: Collection[int] | None = None
+) -> None:
     """No seat has voted or proposed twice in a round, and the journals know all that was sent.
 
     The nodes must have come to rest, see `await_calm`.
     """
     world = village.world
     votes: dict[tuple[str, str], list[str]] = {}
-    sent: dict[str, list[int]] = {seat.address.lower(): [] for seat in world.seats}
+    seats = seats or committee.seats
+    sent: dict[str, list[int]] = {world.seats[seat].address.lower(): [] for seat in seats}
     for number in range(world.chain.block_number() + 1):
         block = rpc(world.url, "eth_getBlockByNumber", [hex(number), True])
         for tx in block["transactions"]:
@@ -114,8 +134,8 @@ def assert_said_once(village: Village, committee: Committee) -> None:
         # One that was refused, for its proposal was not there, may be tried again.
         receipts = [rpc(world.url, "eth_getTransactionReceipt", [tx]) for tx in hashes[:-1]]
         assert [receipt["status"] for receipt in receipts if receipt["status"] == "0x1"] == []
-    for seat, account in enumerate(world.seats):
-        nonces = sorted(sent[account.address.lower()])
+    for seat in seats:
+        nonces = sorted(sent[world.seats[seat].address.lower()])
         assert nonces == list(range(len(nonces)))
         known = "SELECT nonce FROM transactions WHERE state IN ('mined', 'reverted') ORDER BY 1"
         assert [nonce for (nonce,) in _rows(committee, seat, known)] == nonces
@@ -125,13 +145,18 @@ def assert_said_once(village: Village, committee: Committee) -> None:
             "GROUP BY purpose HAVING count(*) > 1"
         )
         assert _rows(committee, seat, repeated) == []
-    assert not named(world, "Equivocated")
+    assert not set(named(world, "Equivocated")) & set(seats)
 
 
-def assert_read_once(village: Village, committee: Committee, periods: Iterable[int]) -> None:
+def assert_read_once(
+    village: Village,
+    committee: Committee,
+    periods: Collection[int],
+    seats: Iterable[int] | None = None,
+) -> None:
     """Every journal holds every true reading exactly once, and `oracle verify` finds no fault."""
     names = list(village.roster)
-    for seat in committee.seats:
+    for seat in seats or committee.seats:
         for period in periods:
             rows = _rows(
                 committee,
@@ -148,6 +173,56 @@ def assert_read_once(village: Village, committee: Committee, periods: Iterable[i
         assert result.exit_code == 0, result.output
         assert "unread" not in result.output
         assert "no reading of" not in result.output
+
+
+def assert_sampled_once(committee: Committee, told: Iterable[tuple[str, int, int, int]]) -> None:
+    """Every store has every sample that meters told exactly once, and nothing else.
+
+    Args:
+        committee: Nodes with live meters.
+        told: Meter, register, instant in ms and state in Wh of each sample.
+    """
+    wanted = sorted(told)
+    assert wanted
+    for seat in committee.seats:
+        assert sorted(sampled(committee, seat)) == wanted
+
+
+def await_heard(committee: Committee, count: int) -> None:
+    """Wait until a quorum of the stores has so many samples, while the chain's time stands still.
+
+    In a quarter hour a message arrives; here one passes in a blink.
+    """
+    quorum = 2 * len(committee.seats) // 3 + 1
+    give_up = time.monotonic() + WAIT_S
+    while sum(heard(committee, seat) >= count for seat in committee.seats) < quorum:
+        assert time.monotonic() < give_up, [heard(committee, seat) for seat in committee.seats]
+        time.sleep(0.02)
+
+
+def await_samples(clock: Clock, committee: Committee, count: int) -> None:
+    """Wait until every store has so many samples."""
+    for seat in committee.seats:
+
+        def all_heard(seat: int = seat) -> bool:
+            return heard(committee, seat) >= count
+
+        clock.until(all_heard, f"all samples of seat {seat}", step_s=1)
+
+
+def sampled(committee: Committee, seat: int) -> list[tuple[object, ...]]:
+    """Return what a node's store has: meter, register, instant in ms and state in Wh."""
+    query = (
+        "SELECT name, register, at_ms, value_wh FROM samples JOIN names ON names.id = samples.meter"
+    )
+    return _select(committee.samples(seat), query)
+
+
+def heard(committee: Committee, seat: int) -> int:
+    """Count what a node's store has."""
+    ((count,),) = _select(committee.samples(seat), "SELECT count(*) FROM samples")
+    assert isinstance(count, int)
+    return count
 
 
 def logged(committee: Committee, seat: int, words: str) -> int:
@@ -182,7 +257,11 @@ def final_model(village: Village, period: int, *, void: bool) -> Settlement:
 
 
 def _rows(committee: Committee, seat: int, query: str, *values: object) -> list[tuple[object, ...]]:
-    db = sqlite3.connect(f"file:{committee.journal(seat)}?mode=ro", uri=True)
+    return _select(committee.journal(seat), query, *values)
+
+
+def _select(path: Path, query: str, *values: object) -> list[tuple[object, ...]]:
+    db = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
     try:
         return db.execute(query, values).fetchall()
     finally:

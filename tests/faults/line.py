@@ -7,11 +7,12 @@ prints its address.
 from __future__ import annotations
 
 import http.client
+import random
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -51,7 +52,7 @@ class Line:
         return self._down.is_set()
 
     def relay(self, seat: int, body: bytes) -> bytes | None:
-        """Return the endpoint's answer, None if the line is cut."""
+        """Return the endpoint's answer, None if there is none."""
         if self.is_down:
             return None
         with self._lock:
@@ -63,12 +64,39 @@ class Line:
         try:
             connection.request("POST", "/", body, {"Content-Type": "application/json"})
             answer = connection.getresponse().read()
+        except (OSError, http.client.HTTPException):
+            return None  # the endpoint itself is gone
         finally:
             connection.close()
         if loses:
             self.lost_answers.append(seat)
             return None
         return self.distort(body, answer) if self.distort else answer
+
+
+class Noise:
+    """Drops and delays some answers, to be hung into a line as `distort`."""
+
+    def __init__(
+        self, seed: int, *, drop_permille: int, delay_permille: int, longest_delay_s: float
+    ) -> None:
+        """Draw from a seed; which answer meets which fate is for the processes to race for."""
+        self._draw, self._lock = random.Random(seed), threading.Lock()
+        self._drop, self._delay = drop_permille, drop_permille + delay_permille
+        self._longest_delay_s = longest_delay_s
+        self.dropped = self.delayed = 0
+
+    def __call__(self, _question: bytes, answer: bytes) -> bytes | None:
+        """Return the answer, after a while or not at all."""
+        with self._lock:
+            dice, delay_s = self._draw.randrange(1_000), self._draw.random() * self._longest_delay_s
+            drops, delays = dice < self._drop, self._drop <= dice < self._delay
+            self.dropped += drops
+            self.delayed += delays
+        if delays:
+            # Shorter and longer than a node waits: nothing marks the instant.
+            threading.Event().wait(delay_s)
+        return None if drops else answer
 
 
 @contextmanager
@@ -92,6 +120,11 @@ def open_line(url: str) -> Iterator[tuple[Line, str]]:
             self.send_header("Content-Length", str(len(answer)))
             self.end_headers()
             self.wfile.write(answer)
+
+        def handle(self) -> None:
+            # Whoever does not wait for an answer hangs up.
+            with suppress(ConnectionError):
+                super().handle()
 
         def log_message(self, *_: object) -> None:
             """Say nothing of every call."""

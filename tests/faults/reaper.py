@@ -1,10 +1,10 @@
-"""Kills node processes at random instants, the same ones for the same seed as far as blocks go."""
+"""Strikes processes at random instants, the same ones for the same seed as far as blocks go."""
 
 from __future__ import annotations
 
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from tests.committee import Committee
@@ -13,30 +13,25 @@ BLOCKS_PER_PERIOD = 9
 """A clearing, a proposal, four votes, a settlement, and the clock's own blocks."""
 
 LONGEST_DELAY_S = 0.05
-"""Real time by which a kill misses its block: long enough for any instant of a node's turn."""
+"""Real time by which a strike misses its block: long enough for any instant of a node's turn."""
 
 
 @dataclass(frozen=True, slots=True)
 class Strike:
-    """When to kill whom: so many blocks into a period, and a moment later."""
+    """When to strike whom: so many blocks into a period, and a moment later."""
 
-    seats: tuple[int, ...]
+    victims: tuple[str, ...]
     blocks: int
     delay_s: float
 
 
 class Reaper:
-    """Kills what it is told to, to be hung into a `Clock` as `on_look`."""
+    """Strikes what it is told to, to be hung into a `Clock` as `on_look`."""
 
-    def __init__(self, committee: Committee, *, restart: bool = True) -> None:
-        """Take aim at a committee.
-
-        Args:
-            committee: The nodes.
-            restart: Whether to start at once again what was killed.
-        """
-        self.killed: list[int] = []
-        self._committee, self._restart = committee, restart
+    def __init__(self, blows: Mapping[str, Callable[[], None]]) -> None:
+        """Take the blows by the names of their victims."""
+        self.struck: list[str] = []
+        self._blows = blows
         self._due: list[tuple[int, float, Strike]] = []
         self._waiting: list[Strike] = []
 
@@ -55,12 +50,9 @@ class Reaper:
             self._due.remove(entry)
             # The instant inside a node's turn is the point: no event marks it.
             time.sleep(delay_s)
-            for seat in strike.seats:
-                self._committee.kill(seat)
-                self.killed.append(seat)
-            if self._restart:
-                for seat in strike.seats:
-                    self._committee.launch(seat)
+            for victim in strike.victims:
+                self._blows[victim]()
+                self.struck.append(victim)
 
     @property
     def is_done(self) -> bool:
@@ -68,14 +60,31 @@ class Reaper:
         return not self._waiting and not self._due
 
 
-def plan(
-    seed: int, periods: Sequence[int], seats: range, strikes_per_seat: int
-) -> dict[int, Strike]:
-    """Return strikes by period: every seat as often, sometimes two at once."""
+def name(seat: int) -> str:
+    """Return what a seat's node is called."""
+    return f"seat {seat}"
+
+
+def kills(committee: Committee, *, restart: bool = True) -> dict[str, Callable[[], None]]:
+    """Return the blows that kill a committee's nodes, and start them again at once or not.
+
+    A node takes a second to come back, so those of one strike are away together.
+    """
+
+    def kill(seat: int) -> None:
+        committee.kill(seat)
+        if restart:
+            committee.launch(seat)
+
+    return {name(seat): lambda seat=seat: kill(seat) for seat in committee.seats}  # type: ignore[misc]
+
+
+def plan(seed: int, periods: Sequence[int], times: Mapping[str, int]) -> dict[int, Strike]:
+    """Return strikes by period: every victim so many times, sometimes two at once."""
     draw = random.Random(seed)
-    victims = [seat for seat in seats for _ in range(strikes_per_seat)]
+    victims = [victim for victim, count in times.items() for _ in range(count)]
     draw.shuffle(victims)
-    groups: list[tuple[int, ...]] = []
+    groups: list[tuple[str, ...]] = []
     while victims:
         pair = len(victims) > 1 and victims[-1] != victims[-2] and draw.random() < 0.2
         groups.append(tuple(victims.pop() for _ in range(2 if pair else 1)))

@@ -17,6 +17,7 @@ from tests.committee import Clock
 from tests.faults.days import (
     AHEAD,
     assert_as_undisturbed,
+    assert_read_once,
     assert_said_once,
     await_calm,
     logged,
@@ -104,6 +105,8 @@ def test_committee__one_seat_proposes_garbage_replays_and_floods__the_others_set
             assert logged(committee, seat, f"proposal rejected proposer={liar} ")
             assert not logged(committee, seat, "failed")
             assert not logged(committee, seat, "key used elsewhere")
+        assert_said_once(village, committee, honest)
+        assert_read_once(village, committee, periods)
     assert not named(world, "Equivocated")
     assert set(named(world, "ProposalRejected", key="proposer")) == {liar}
     assert_as_undisturbed(village, before, periods)
@@ -126,6 +129,7 @@ def test_committee__one_seat_withholds_its_proposals__the_next_one_reports(
         clock.await_settled(period)
         await_calm(village, committee, clock)
         assert_said_once(village, committee)
+        assert_read_once(village, committee, [period])
     (told,) = world.chain.events(world.market.oracle, "ReportProposed", from_block=0, period=period)
     assert told["args"]["proposer"] == (withholding + 1) % 4
     assert told["args"]["round"] == 1

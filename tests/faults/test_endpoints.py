@@ -88,6 +88,7 @@ def test_committee__only_chain_frozen_for_a_while__waits_and_goes_on(
             assert logged(committee, seat, "chain is back")
         await_calm(village, committee, clock)
         assert_said_once(village, committee)
+        assert_read_once(village, committee, [period])
     assert_as_undisturbed(village, before, [period])
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,7 @@ from tests.faults.days import (
     unlocked,
     worths_after,
 )
-from tests.faults.reaper import LONGEST_DELAY_S, Reaper, Strike, plan
+from tests.faults.reaper import LONGEST_DELAY_S, Reaper, Strike, kills, name, plan
 from tests.village import Village
 
 pytestmark = pytest.mark.faults
@@ -62,8 +63,9 @@ def test_day__every_node_killed_at_random_instants__comes_to_the_undisturbed_bal
     settings = Settings(village.meters, prices={"source": "csv", "file": asked})
     before = village.worths()
     committee = village.committee(tmp_path, settings)
-    reaper = Reaper(committee)
-    strikes = plan(SEED, periods, committee.seats, STRIKES_PER_SEAT)
+    reaper = Reaper(kills(committee))
+    times = {name(seat): STRIKES_PER_SEAT for seat in committee.seats}
+    strikes = plan(SEED, periods, times)
     clock = Clock(world.market, on_look=reaper)
     with committee:
         for period in live(village, clock, periods):
@@ -71,7 +73,7 @@ def test_day__every_node_killed_at_random_instants__comes_to_the_undisturbed_bal
                 reaper.aim(strikes[period])
         clock.until(lambda: reaper.is_done, "the last kill", step_s=1)
         await_calm(village, committee, clock)
-        assert sorted(reaper.killed) == sorted([*committee.seats] * STRIKES_PER_SEAT)
+        assert Counter(reaper.struck) == times
 
         assert_as_undisturbed(village, before, periods)
         assert_said_once(village, committee)
@@ -92,15 +94,19 @@ def test_day__one_seat_dead_from_the_morning_on__completes(
     world, periods = village.world, range(village.first, village.first + DAY)
     before, dead = village.worths(), draw.randrange(4)
     committee = village.committee(tmp_path)
-    reaper = Reaper(committee, restart=False)
+    reaper = Reaper(kills(committee, restart=False))
     clock = Clock(world.market, on_look=reaper)
     with committee:
         for period in live(village, clock, periods, trade_every=8):
             if period == village.first + 1:
                 moment_s = draw.uniform(0, LONGEST_DELAY_S)
-                reaper.aim(Strike((dead,), draw.randrange(8), moment_s))
+                reaper.aim(Strike((name(dead),), draw.randrange(8), moment_s))
         assert [committee.is_alive(seat) for seat in range(4)].index(False) == dead
-        assert reaper.killed == [dead]
+        assert reaper.struck == [name(dead)]
+        alive = set(committee.seats) - {dead}
+        await_calm(village, committee, clock, alive)
+        assert_said_once(village, committee, alive)
+        assert_read_once(village, committee, periods, alive)
     assert_as_undisturbed(village, before, periods)
 
 
@@ -115,14 +121,15 @@ def test_day__all_seats_dead__time_and_a_stranger_settle_every_period(
     forgotten, unhurried = orphans[2:]
     before = village.worths()
     committee = village.committee(tmp_path)
-    reaper = Reaper(committee, restart=False)
+    reaper = Reaper(kills(committee, restart=False))
     clock = Clock(world.market, on_look=reaper)
     with committee:
         for _ in live(village, clock, lived, trade_every=1):
             pass
         clock.await_cleared(last_seen)
         # They die somewhere between the meters and the money.
-        reaper.aim(Strike((0, 1, 2, 3), draw.randrange(8), draw.uniform(0, LONGEST_DELAY_S)))
+        everybody = tuple(map(name, committee.seats))
+        reaper.aim(Strike(everybody, draw.randrange(8), draw.uniform(0, LONGEST_DELAY_S)))
         clock.warp(schedule.close(last_seen))
         clock.until(lambda: reaper.is_done, "the end of the committee", step_s=1)
         assert not any(committee.is_alive(seat) for seat in committee.seats)

@@ -10,7 +10,15 @@ import pytest
 
 from market.messages import Proposal, Topic
 from tests.committee import Clock, Settings, paused
-from tests.faults.days import assert_as_undisturbed, await_logged, live, named
+from tests.faults.days import (
+    assert_as_undisturbed,
+    assert_read_once,
+    assert_said_once,
+    await_calm,
+    await_logged,
+    live,
+    named,
+)
 from tests.village import Village
 
 pytestmark = pytest.mark.faults
@@ -48,6 +56,9 @@ def test_committee__one_seat_lies_for_hours__truth_wins_and_only_the_liar_is_nam
             text = f"proposal rejected proposer={liar} "
             await_logged(clock, committee, [seat], text)
             await_logged(clock, committee, [seat], f"seat opposed what was accepted seat={liar} ")
+        await_calm(village, committee, clock)
+        assert_said_once(village, committee)
+        assert_read_once(village, committee, periods, set(committee.seats) - {liar})
     assert_as_undisturbed(village, before, periods)
     assert set(named(world, "Dissented")) == {liar}
     rejected = named(world, "ProposalRejected", key="proposer")
@@ -93,6 +104,9 @@ def test_committee__seat_votes_both_ways__is_named_on_chain_and_in_every_log(
         seats = (primary, witness, late)
         for seat in seats:
             await_logged(clock, committee, [seat], f"seat contradicts itself seat={liar} ", times=2)
+        await_calm(village, committee, clock, seats)
+        assert_said_once(village, committee, seats)
+        assert_read_once(village, committee, [period], seats)
     assert named(world, "Dissented") == {liar: 1}
     assert_as_undisturbed(village, before, range(period, period + 1))
 

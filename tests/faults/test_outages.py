@@ -61,6 +61,10 @@ def test_committee__two_seats_silent__stops_says_so_and_goes_on_with_one_of_them
         assert not committee.is_alive(dead)
         for _ in live(village, clock, periods[-1:]):
             pass
+        alive = [*speaking, dumb]
+        await_calm(village, committee, clock, alive)
+        assert_said_once(village, committee, alive)
+        assert_read_once(village, committee, periods, alive)
     assert_as_undisturbed(village, before, periods)
 
 

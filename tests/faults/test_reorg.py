@@ -78,6 +78,7 @@ def test_committee__unconfirmed_votes_taken_back__are_cast_again(
         await_calm(village, committee, clock)
         assert not any(logged(committee, seat, "reorganised") for seat in committee.seats)
         assert_said_once(village, committee)
+        assert_read_once(village, committee, [period])
     assert_as_undisturbed(village, before, [period])
 
 

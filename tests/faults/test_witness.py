@@ -15,6 +15,8 @@ from oracle.cli import app
 from tests.committee import Clock, paused
 from tests.faults.days import (
     assert_as_undisturbed,
+    assert_read_once,
+    assert_said_once,
     await_calm,
     await_logged,
     live,
@@ -69,6 +71,10 @@ def test_committee__seat_signs_two_words_no_ballot_counts__is_convicted_by_the_o
         await_logged(clock, committee, (primary, witness, late), "seat contradicts itself")
         for _ in live(village, clock, [period + 1]):
             pass
+        honest = (primary, witness, late)
+        await_calm(village, committee, clock, honest)
+        assert_said_once(village, committee, honest)
+        assert_read_once(village, committee, [period, period + 1], honest)
     assert named(world, "Equivocated") == {liar: 1}
     assert_as_undisturbed(village, before, [period, period + 1])
 
@@ -111,6 +117,11 @@ def test_node__its_key_is_used_by_somebody_else__stops_speaking_until_told_other
             pass
         assert said(village, "Voted", period + 2, victim)
         assert logged(committee, victim, "key used elsewhere") == 1
+        others = [(victim + 1) % 4, (victim + 3) % 4]
+        alive = [*others, victim]
+        await_calm(village, committee, clock, alive)
+        assert_said_once(village, committee, others)
+        assert_read_once(village, committee, range(period, period + 3), alive)
     assert_as_undisturbed(village, before, range(period, period + 3))
 
 
@@ -143,4 +154,6 @@ def test_node__journal_restored_from_a_backup__says_nothing_twice(
         assert not named(world, "Equivocated")
         cli("verify", "--config", config)
         assert "otherwise, 0 not read; voted for" in cli("replay", "--config", config)
+        assert_said_once(village, committee, set(committee.seats) - {victim})
+        assert_read_once(village, committee, periods)
     assert_as_undisturbed(village, before, periods)

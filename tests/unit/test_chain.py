@@ -7,6 +7,7 @@ import socket
 import pytest
 from eth_account import Account
 from eth_utils.crypto import keccak
+from web3.types import TxReceipt
 
 from market.chain import (
     TX_GAS_LIMIT,
@@ -18,7 +19,7 @@ from market.chain import (
 )
 from market.clear_calls import clear_call
 from market.contracts import decode_error
-from market.devnet import Anvil
+from market.devnet import Anvil, rpc
 from tests.unit.contracts.support import trading
 from tests.world import World
 
@@ -67,6 +68,27 @@ def test_send__out_of_gas_in_its_block__is_said_not_to_be_refused(world: World) 
         world.chain.send(world.stranger, call, gas=40_000)
     assert caught.value.error == "OutOfGasOrRaced"
     assert not world.history.state(period).cleared
+
+
+def test_why_reverted__state_of_its_block_is_forgotten__says_so() -> None:
+    """A node that was away for long asks for what most endpoints do not know any more."""
+    with Anvil(options=("--prune-history", "1")) as anvil:
+        chain, sender = Chain(anvil.url), rpc(anvil.url, "eth_accounts")[0]
+
+        def send(**fields: str) -> TxReceipt:
+            tx = {"from": sender, "gas": hex(100_000), **fields}
+            return chain.wait(bytes.fromhex(rpc(anvil.url, "eth_sendTransaction", [tx])[2:]))
+
+        # Its code is `revert(0, 0)`.
+        refusing = send(data="0x6460006000fd6000526005601bf3")["contractAddress"]
+        receipt = send(to=str(refusing))
+        assert receipt["status"] == 0
+        rpc(anvil.url, "anvil_mine", [hex(8)])
+
+        reason = chain.why_reverted(bytes(receipt["transactionHash"]))
+
+    assert reason.error == "ReasonUnknown"
+    assert "OutOfRange" in str(reason)
 
 
 def test_send__above_the_gas_limit_of_a_transaction__is_a_chain_error(world: World) -> None:

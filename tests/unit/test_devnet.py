@@ -92,6 +92,27 @@ class TestAnvil:
         with Anvil(state=state) as chain:
             assert rpc(chain.url, "eth_blockNumber") == "0x1"
 
+    def test_state_file__carries_a_made_up_clock_on(self, tmp_path: Path) -> None:
+        """By itself anvil would make the next block at its genesis, before all that it has."""
+        state, start_s = tmp_path / "state.json", 1_700_000_000
+        with Anvil(genesis_timestamp=start_s, state=state) as chain:
+            rpc(chain.url, "evm_setNextBlockTimestamp", [start_s + 5_000])
+            rpc(chain.url, "evm_mine")
+            known = [rpc(chain.url, "eth_getBlockByNumber", [hex(n), False]) for n in range(2)]
+        for _ in range(4):
+            with Anvil(genesis_timestamp=start_s, state=state) as chain:
+                rpc(chain.url, "evm_mine")
+                now = [rpc(chain.url, "eth_getBlockByNumber", [hex(n), False]) for n in range(3)]
+            # Its genesis, too: by that a market knows its chain.
+            assert now[:2] == known
+            assert int(now[2]["timestamp"], 16) >= start_s + 5_000
+
+    def test_state_file__damaged__is_named(self, tmp_path: Path) -> None:
+        state = tmp_path / "state.json"
+        state.write_text('{"block": ')
+        with pytest.raises(AnvilFailed, match="holds no chain; remove it"):
+            Anvil(state=state).start()
+
     def test_stop__ends_the_process(self) -> None:
         with Anvil() as chain:
             url = chain.url

@@ -195,6 +195,24 @@ def test_check__gas_is_free__the_same_is_sent_again(
     assert desk.journal.transaction_counts() == {"mined": 1}
 
 
+def test_check__receipt_comes_after_the_nonce_is_used__is_mined(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The answer to the first sending was lost, and the endpoint is about to store the block."""
+    lost, chain = desk.lose(monkeypatch, "a"), desk.world.chain
+    chain.wait(chain.send_raw(desk.account.address, lost.raw))
+    ask = chain.raw
+
+    def raw(method: str, *params: object) -> object:
+        return None if method == "eth_getTransactionReceipt" else ask(method, *params)
+
+    monkeypatch.setattr(chain, "raw", raw)
+    desk.check()
+    monkeypatch.undo()
+    desk.check()
+    assert desk.journal.transaction_counts() == {"mined": 1}
+
+
 def test_check__nonce_used_by_somebody_else__is_given_up(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -202,8 +220,12 @@ def test_check__nonce_used_by_somebody_else__is_given_up(
     call = desk.world.market.token.functions.approve(desk.account.address, 9)
     desk.world.chain.send(desk.account, call, nonce=lost.nonce)
     desk.check()
+    assert desk.journal.transaction_counts() == {"signed": 1}
+    for _ in range(RESEND_BLOCKS):
+        desk.mine()
+    desk.check()
     assert desk.sender.restless
-    assert desk.journal.transaction_counts() == {"dropped": 1}
+    assert set(desk.journal.transaction_counts()) == {"dropped"}
     assert desk.send("a").nonce == lost.nonce + 1
 
 
