@@ -30,6 +30,9 @@ MARKET_TIME = timezone(timedelta(hours=10))
 _REGISTERS = {"E": Register.IMPORT, "B": Register.EXPORT}
 _UNITS = {unit.upper(): unit for unit in UNITS}
 _LENGTHS_MIN = {5, 15, 30}
+_QUALITIES = set("AEFNSV")
+_FIELDS_BESIDE = 7
+"""Fields of a record 300 beside its values."""
 _MS_PER_MIN = 60_000
 
 
@@ -134,6 +137,8 @@ def _day(file: _File, row: list[str]) -> _Day | None:
     except ValueError:
         raise ParseError(f"{date[:20]!r} is no date") from None
     quality = row[count + 2].strip()[:1].upper()
+    if quality not in _QUALITIES or any(row[count + _FIELDS_BESIDE :]):
+        raise ParseError(f"a day of {length_min} minutes has no quality behind {count} values")
     start_ms, length_ms = whole_ms(start), length_min * _MS_PER_MIN
     values = [value.strip() for value in row[2 : count + 2]]
     return _Day(meter, register, unit, start_ms, length_ms, values, [quality] * count)

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from scripts.setup.base import Project, SetupFailed, run, say
 from scripts.setup.collector import install_collector
+from scripts.setup.examples import fetch_examples
 from scripts.setup.npm import install_npm_packages
 from scripts.setup.packages import check_interpreter, install_packages, packages_stamp
 
@@ -46,6 +47,7 @@ def set_up_test(project: Project) -> None:
         project, *TEST_EXTRAS, what="Subgrid's Python packages and tools (ape, pytest, ...)"
     )
     install_collector(project)
+    fetch_examples(project)
     install_npm_packages(project, build_tools=True, what="anvil, solc and OpenZeppelin's contracts")
     _ensure_anvil(project)
     if not any((project.root / ".cache" / "solc").glob("solc-*")):
