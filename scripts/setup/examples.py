@@ -1,4 +1,4 @@
-"""Example files of the parsers' own libraries, for the tests: fetched, never part of this project."""
+"""Example files of the parsers' own libraries, for the tests: fetched, never part of Subgrid."""
 
 from __future__ import annotations
 
