@@ -20,6 +20,7 @@ from tests.faults.days import (
     assert_read_once,
     assert_said_once,
     await_calm,
+    await_logged,
     logged,
     named,
 )
@@ -35,16 +36,19 @@ FLOOD_VOTES = 150
 MOST_GAS = 16_000_000
 
 
-def test_committee__one_seat_proposes_garbage_replays_and_floods__the_others_settle_the_truth(
+def test_committee__one_seat_of_four_is_byzantine_for_hours__the_others_settle_the_truth(
     village: Village, tmp_path: Path
 ) -> None:
+    """It lies, proposes garbage, equivocates, replays, floods and withholds, in this order."""
     world, schedule = village.world, village.world.market.schedule
     oracle, domain = world.market.oracle, world.market.domain
-    periods = range(village.first, village.first + 5)
+    periods = range(village.first, village.first + 6)
     before, clock = village.worths(), Clock(world.market)
     liar = periods[1] % 4
     key = world.seats[liar]
     honest = [seat for seat in range(4) if seat != liar]
+    # Its own turn again, in which nothing comes from it.
+    withheld = periods[5]
 
     def refused(call: ContractFunction) -> None:
         with pytest.raises(Reverted):
@@ -78,6 +82,13 @@ def test_committee__one_seat_proposes_garbage_replays_and_floods__the_others_set
                 (told,) = world.chain.events(oracle, "ReportProposed", from_block=0, period=period)
                 args = told["args"]
                 proposal = Proposal(Topic.REPORT, period, 1, args["round"], bytes(args["root"]))
+                # It opposes the truth, and supports another one in the same round.
+                other = replace(proposal, digest=b"\x03" * 32)
+                for word, support in ((proposal, False), (other, True)):
+                    vote = (liar, support, word.sign(key, domain, support=support))
+                    call = oracle.functions.vote(word.as_tuple(), [vote])
+                    with suppress(Reverted):
+                        world.chain.send(key, call, gas=MOST_GAS)
                 # Words of others, put into other rounds, periods and mouths.
                 spoken = proposal.sign(world.seats[honest[0]], domain, support=True)
                 for other in (
@@ -98,6 +109,8 @@ def test_committee__one_seat_proposes_garbage_replays_and_floods__the_others_set
                 for _ in range(FLOOD_CALLS):
                     refused(oracle.functions.vote(nowhere.as_tuple(), junk))
             clock.await_settled(period)
+        await_logged(clock, committee, honest, "seat contradicts itself")
+        clock.until(lambda: bool(named(world, "Equivocated")), "the evidence", step_s=1)
         committee.start(liar)
         await_calm(village, committee, clock)
         for seat in honest:
@@ -107,7 +120,9 @@ def test_committee__one_seat_proposes_garbage_replays_and_floods__the_others_set
             assert not logged(committee, seat, "key used elsewhere")
         assert_said_once(village, committee, honest)
         assert_read_once(village, committee, periods)
-    assert not named(world, "Equivocated")
+    assert named(world, "Equivocated") == {liar: 1}
+    (told,) = world.chain.events(oracle, "ReportProposed", from_block=0, period=withheld)
+    assert (told["args"]["proposer"], told["args"]["round"]) == ((liar + 1) % 4, 1)
     assert set(named(world, "ProposalRejected", key="proposer")) == {liar}
     assert_as_undisturbed(village, before, periods)
 
