@@ -84,9 +84,9 @@ def test_committee__one_seat_of_four_is_byzantine_for_hours__the_others_settle_t
                 proposal = Proposal(Topic.REPORT, period, 1, args["round"], bytes(args["root"]))
                 # It opposes the truth, and supports another one in the same round.
                 other = replace(proposal, digest=b"\x03" * 32)
-                for word, support in ((proposal, False), (other, True)):
-                    vote = (liar, support, word.sign(key, domain, support=support))
-                    call = oracle.functions.vote(word.as_tuple(), [vote])
+                for word, yes in ((proposal, False), (other, True)):
+                    spoke = (liar, yes, word.sign(key, domain, support=yes))
+                    call = oracle.functions.vote(word.as_tuple(), [spoke])
                     with suppress(Reverted):
                         world.chain.send(key, call, gas=MOST_GAS)
                 # Words of others, put into other rounds, periods and mouths.
