@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 import time
+from collections.abc import Iterable
 
 from web3.exceptions import Web3Exception
 
@@ -54,7 +55,9 @@ REST_S = 3_600
 """How long a period is kept in mind after its end, so that a block taken back changes nothing."""
 
 REREAD_S = 1.0
-"""Least pause between two looks for readings that come late: thousands of meters take a while."""
+REREAD_REST = 10
+"""Pause between two looks for readings that come late: a second, or so many times what the look
+took, for thousands of meters take a while."""
 
 REREAD_INCOMPLETE = 4
 REREAD_COMPLETE = 1
@@ -366,34 +369,36 @@ class Node:
             return
         fresh = [period for period in window if period > self._read_until]
         earlier = [period for period in window if period <= self._read_until]
-        for period in (*fresh, *self._read_again(s, earlier)):
+        awaited = [period for period in earlier if self._is_awaited(s, period)]
+        self._collect(s, (*fresh, *awaited))
+        began = time.monotonic()
+        if began >= self._reread_at:
+            self._collect(s, self._others(period for period in earlier if period not in awaited))
+            took_s = time.monotonic() - began
+            self._reread_at = time.monotonic() + max(REREAD_S, REREAD_REST * took_s)
+        self._read_until = max(self._read_until, window[-1])
+        s.readings.forget(before=window[0])
+
+    def _collect(self, s: Situation, periods: Iterable[int]) -> None:
+        for period in periods:
             # What has not come yet is no refusal while it is waited for.
             late = s.now >= s.schedule.close(period) + s.patience_s
             s.readings.collect(period, tell=late)
             complete = s.readings.is_complete(period, s.view.meters)
             (self._incomplete.discard if complete else self._incomplete.add)(period)
-        self._read_until = max(self._read_until, window[-1])
-        s.readings.forget(before=window[0])
 
-    def _read_again(self, s: Situation, earlier: list[int]) -> list[int]:
-        """Return the periods to ask for again: those waited for, and of the others some."""
-        incomplete = [period for period in earlier if period in self._incomplete]
-        awaited = [
-            period
-            for period in incomplete
-            if s.view.period(period).version == 0
-            and s.now < s.schedule.close(period) + s.patience_s
-        ]
-        if time.monotonic() < self._reread_at:
-            return awaited
-        self._reread_at = time.monotonic() + REREAD_S
+    def _is_awaited(self, s: Situation, period: int) -> bool:
+        """Return whether a period's report waits for readings that may still come."""
+        waiting = s.now < s.schedule.close(period) + s.patience_s
+        return waiting and period in self._incomplete and s.view.period(period).version == 0
+
+    def _others(self, earlier: Iterable[int]) -> list[int]:
+        """Return which of earlier periods to ask for again now."""
         self._reread += 1
-        others = [period for period in incomplete if period not in awaited]
-        return [
-            *awaited,
-            *self._in_turn(others, REREAD_INCOMPLETE),
-            *self._in_turn([p for p in earlier if p not in awaited], REREAD_COMPLETE),
-        ]
+        earlier = list(earlier)
+        incomplete = [period for period in earlier if period in self._incomplete]
+        again = self._in_turn(incomplete, REREAD_INCOMPLETE)
+        return [*again, *self._in_turn(earlier, REREAD_COMPLETE)]
 
     def _in_turn(self, periods: list[int], count: int) -> list[int]:
         """Return some periods, others with every block; the latest are asked most."""
