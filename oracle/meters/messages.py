@@ -105,7 +105,7 @@ def _json(
     topic: TopicConfig, levels: dict[str, str], raw: bytes, source: str, arrived_ms: int | None
 ) -> list[Sample]:
     try:
-        message = json.loads(bounded(raw), parse_float=str, parse_constant=_no_number)
+        message = _DECODER.decode(bounded(raw).decode())
     except (ValueError, RecursionError):
         raise ParseError("the message is not JSON") from None
     meter = _meter(topic, levels, message)
@@ -158,3 +158,6 @@ def value_at(message: Any, path: str) -> object:  # noqa: ANN401
 
 def _no_number(text: str) -> NoReturn:
     raise ValueError(text)
+
+
+_DECODER = json.JSONDecoder(parse_float=str, parse_constant=_no_number)

@@ -6,9 +6,12 @@ store keeps once what comes twice.
 
 from __future__ import annotations
 
+import select
+import socket
 import ssl
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 
 from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessage, MQTTv5, MQTTv311
@@ -36,6 +39,9 @@ LONGEST_BACKOFF_S = 30.0
 
 _LOOP_S = 0.5
 
+_MOST_AT_ONCE = 100
+"""Messages read before what is durable meanwhile is acknowledged."""
+
 
 class MqttSource:
     """A session at a broker."""
@@ -57,7 +63,13 @@ class MqttSource:
         # A message of an earlier connection must not be acknowledged on a later one, where its
         # number may be another message's.
         self._connection = 0
-        self._acknowledging = threading.Lock()
+        self._received = 0
+        # One thread alone talks to the broker: two would take the interpreter from each other at
+        # every system call.
+        self._durable: deque[tuple[int, int, int]] = deque()
+        self._woken = False
+        self._wakes, self._waker = socket.socketpair()
+        self._waker.setblocking(False)
         self._sink: Sink | None = None
         self.subscribed = threading.Event()
         self._client = self._new_client()
@@ -69,7 +81,7 @@ class MqttSource:
         while not stop.is_set():
             try:
                 self._connect()
-                while self._client.loop(_LOOP_S) == 0 and not stop.is_set():
+                while self._turn() and not stop.is_set():
                     if self.subscribed.is_set():
                         backoff_s = 1.0
                 problem = "the connection ended"
@@ -81,7 +93,40 @@ class MqttSource:
                 stop.wait(backoff_s)
                 backoff_s = min(2 * backoff_s, LONGEST_BACKOFF_S)
         self._client.disconnect()
-        self._client.loop(0.1)
+
+    def _turn(self) -> bool:
+        """Wait for the broker or the disk, and do what is due; returns whether that went well."""
+        client, line = self._client, self._client.socket()
+        if line is None:
+            return False
+        # What TLS has deciphered already makes no socket readable.
+        held = isinstance(line, ssl.SSLSocket) and line.pending() > 0
+        writing = [line] if client.want_write() else []
+        readable, _, _ = select.select([line, self._wakes], writing, [], 0 if held else _LOOP_S)
+        if (held or line in readable) and not self._receive():
+            return False
+        if self._wakes in readable:
+            self._acknowledge()
+        if client.want_write() and client.loop_write() != 0:
+            return False
+        return client.loop_misc() == 0
+
+    def _receive(self) -> bool:
+        for _ in range(_MOST_AT_ONCE):
+            before = self._received
+            if self._client.loop_read() != 0:
+                return False
+            if self._received == before:
+                break
+        return True
+
+    def _acknowledge(self) -> None:
+        self._wakes.recv(4_096)
+        self._woken = False
+        while self._durable:
+            connection, mid, qos = self._durable.popleft()
+            if connection == self._connection:
+                self._client.ack(mid, qos)
 
     def _new_client(self) -> Client:
         config = self._config
@@ -113,8 +158,7 @@ class MqttSource:
 
     def _connect(self) -> None:
         config = self._config
-        with self._acknowledging:
-            self._connection += 1
+        self._connection += 1
         if config.version == "5":
             properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
             properties.SessionExpiryInterval = SESSION_S
@@ -168,14 +212,16 @@ class MqttSource:
         if reason.is_failure:
             log.debug("broker gone", source=self.name, problem=reason)
 
-    def _on_message(self, client: Client, _data: object, message: MQTTMessage) -> None:
+    def _on_message(self, _client: Client, _data: object, message: MQTTMessage) -> None:
         assert self._sink is not None
-        connection = self._connection
+        self._received += 1
+        known = (self._connection, message.mid, message.qos)
 
         def done() -> None:
-            with self._acknowledging:
-                if connection == self._connection:
-                    client.ack(message.mid, message.qos)
+            self._durable.append(known)
+            if not self._woken:
+                self._woken = True
+                self._waker.send(b"d")
 
         arrived_ms = None if message.retain or message.dup else time.time_ns() // 1_000_000
         self._sink.put(self._delivery(message, arrived_ms, done))
