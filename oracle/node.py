@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-import time
-from collections.abc import Iterable
 
 from web3.exceptions import Web3Exception
 
@@ -24,6 +22,7 @@ from oracle.monitor import Pulse
 from oracle.pricing import periods_ahead, price_source
 from oracle.purse import Purse
 from oracle.readings import OwnReadings
+from oracle.rounds import MeterRounds
 from oracle.sender import Sender
 from oracle.sources import open_meters
 from oracle.upkeep import is_damage
@@ -53,15 +52,6 @@ MOST_ACTIONS = 8
 
 REST_S = 3_600
 """How long a period is kept in mind after its end, so that a block taken back changes nothing."""
-
-REREAD_S = 1.0
-REREAD_REST = 10
-"""Pause between two looks for readings that come late: a second, or so many times what the look
-took, for thousands of meters take a while."""
-
-REREAD_INCOMPLETE = 4
-REREAD_COMPLETE = 1
-"""Earlier periods whose meters are then asked again."""
 
 EAGER_POLLS = 4
 """So many times as often the chain is looked at while something of this node is under way."""
@@ -112,9 +102,7 @@ class Node:
         self._quorums = QuorumWatch()
         self._wants = PriceWatch()
         self._clocks = ClockWatch(config.clock_skew_s)
-        self._read_until = 0
-        self._incomplete: set[int] = set()
-        self._reread, self._reread_at = 0, 0.0
+        self._rounds = MeterRounds()
 
     def _attach(self) -> None:
         """Open the journal and take up from it."""
@@ -273,7 +261,7 @@ class Node:
         self._purse.look(self._head.number)
         self._prices.look()
         situation = self._situation()
-        self._read_meters(situation)
+        self._rounds.read(situation)
         self._quorums.look(situation)
         self._wants.look(situation)
         for duty in DUTIES:
@@ -349,7 +337,7 @@ class Node:
             self._journal.raise_floor(self._head.number, floor)
             self._view.forget(floor)
             self._quorums.forget(floor)
-            self._incomplete = {period for period in self._incomplete if period >= floor}
+            self._rounds.forget(floor)
 
     def _is_done(self, period: int) -> bool:
         p = self._view.period(period)
@@ -357,55 +345,6 @@ class Node:
         if p.settled_version is None or self._head.at < over:
             return False
         return p.final or (p.version == p.settled_version and not p.flagged())
-
-    def _read_meters(self, s: Situation) -> None:
-        """Read what has closed, and ask again for some of what has been read."""
-        window = [
-            period
-            for period in s.periods
-            if s.schedule.close(period) <= s.now < s.schedule.window_end(period)
-        ]
-        if not window:
-            return
-        fresh = [period for period in window if period > self._read_until]
-        earlier = [period for period in window if period <= self._read_until]
-        awaited = [period for period in earlier if self._is_awaited(s, period)]
-        self._collect(s, (*fresh, *awaited))
-        began = time.monotonic()
-        if began >= self._reread_at:
-            self._collect(s, self._others(period for period in earlier if period not in awaited))
-            took_s = time.monotonic() - began
-            self._reread_at = time.monotonic() + max(REREAD_S, REREAD_REST * took_s)
-        self._read_until = max(self._read_until, window[-1])
-        s.readings.forget(before=window[0])
-
-    def _collect(self, s: Situation, periods: Iterable[int]) -> None:
-        for period in periods:
-            # What has not come yet is no refusal while it is waited for.
-            late = s.now >= s.schedule.close(period) + s.patience_s
-            s.readings.collect(period, tell=late)
-            complete = s.readings.is_complete(period, s.view.meters)
-            (self._incomplete.discard if complete else self._incomplete.add)(period)
-
-    def _is_awaited(self, s: Situation, period: int) -> bool:
-        """Return whether a period's report waits for readings that may still come."""
-        waiting = s.now < s.schedule.close(period) + s.patience_s
-        return waiting and period in self._incomplete and s.view.period(period).version == 0
-
-    def _others(self, earlier: Iterable[int]) -> list[int]:
-        """Return which of earlier periods to ask for again now."""
-        self._reread += 1
-        earlier = list(earlier)
-        incomplete = [period for period in earlier if period in self._incomplete]
-        again = self._in_turn(incomplete, REREAD_INCOMPLETE)
-        return [*again, *self._in_turn(earlier, REREAD_COMPLETE)]
-
-    def _in_turn(self, periods: list[int], count: int) -> list[int]:
-        """Return some periods, others with every block; the latest are asked most."""
-        if len(periods) <= count:
-            return periods
-        first = self._reread * count
-        return [periods[(first + i) % len(periods)] for i in range(count)]
 
     def _check_seat(self) -> None:
         seat, signers = self._config.seat, self._view.signers(self._config.seat)

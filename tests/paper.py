@@ -27,6 +27,7 @@ from oracle.config import ReportConfig
 from oracle.follower import CONTRACTS, Follower, _kinds
 from oracle.journal import Journal
 from oracle.node import Node
+from oracle.rounds import MeterRounds
 from oracle.tolerance import EXACT
 from tests.world import default_schedule
 
@@ -147,11 +148,8 @@ class PaperNode:
         node._config = SimpleNamespace(seat=0, report=ReportConfig(), tolerance=EXACT)
         node._signer, node._schedule, node._first_period = "", SCHEDULE, 0
         node._journal, node._follower, node._view = self.journal, self.follower, self.follower.view
-        node._floor, node._incomplete, node._quorums = (
-            self.follower.view.floor,
-            set(),
-            QuorumWatch(),
-        )
+        node._floor, node._quorums = self.follower.view.floor, QuorumWatch()
+        node._rounds = MeterRounds()
         node._readings = node._prices = node._wires = node._sender = None
         node._terms = lambda: None
         node._witness = SimpleNamespace(contradictions=lambda _since: [])
