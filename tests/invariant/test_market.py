@@ -278,7 +278,8 @@ class Life(RuleBasedStateMachine):
         digest = oracle.events.PricesProposed().process_receipt(receipt)[0]["args"]["digest"]
         self.world.vote(Proposal(Topic.PRICES, period, 0, round_, digest), range(supporters))
         fix = oracle.functions.fixPrices(period, [_raw(prices)])
-        if supporters < 3:
+        # The first quorum wins, whatever a later round proposes.
+        if supporters < 3 or self.mirror.fixed.get(period, prices) != prices:
             self._refused(fix, {"NotAccepted"})
         else:
             self._send(fix)
