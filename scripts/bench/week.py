@@ -101,7 +101,7 @@ def listen(folder: Path, port: int, meters: int, days: int, turn: Semaphore) -> 
 
 
 def main(
-    meters: Annotated[int, typer.Option(help="Meters.")] = 500,
+    meters: Annotated[int, typer.Option(help="Meters.")] = 200,
     days: Annotated[int, typer.Option(min=2, help="Simulated days.")] = 7,
 ) -> None:
     """Print the memory at the end of each day; fail if it grows after the first."""
