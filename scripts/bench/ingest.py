@@ -186,12 +186,16 @@ def main(check: bool = True) -> None:
                 flush=True,
             )
             if kind == "mosquitto" and durable:
-                met &= found["p99_s"] < TARGET_P99_S
-                # At the target's own rate no more than that can be measured.
-                met &= found["per_s"] >= TARGET_PER_S if per_s is None else True
+                # A burst shows the rate, and readings at that rate how late they come: how long a
+                # burst queues is the broker's and the meters' doing first, see the baseline.
+                if per_s is None:
+                    met &= found["per_s"] >= TARGET_PER_S
+                else:
+                    met &= found["p99_s"] < TARGET_P99_S
     print(
         f"\n{METERS:,} meters, {os.cpu_count()} cores, meters in a process of their own; target "
-        f"{TARGET_PER_S:,} readings/s durable, p99 from publish to journal below {TARGET_P99_S} s."
+        f"{TARGET_PER_S:,} readings/s durable, p99 from publish to journal below {TARGET_P99_S} s at that "
+        "rate. In a burst the broker alone takes most of the delay."
     )
     if check and not met:
         print("mosquitto misses the target", file=sys.stderr)
