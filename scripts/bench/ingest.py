@@ -194,8 +194,8 @@ def main(check: bool = True) -> None:
                     met &= found["p99_s"] < TARGET_P99_S
     print(
         f"\n{METERS:,} meters, {os.cpu_count()} cores, meters in a process of their own; target "
-        f"{TARGET_PER_S:,} readings/s durable, p99 from publish to journal below {TARGET_P99_S} s at "
-        "that rate. In a burst the broker alone takes most of the delay."
+        f"{TARGET_PER_S:,} readings/s durable, p99 from publish to journal below {TARGET_P99_S} s "
+        "at that rate. In a burst the broker alone takes most of the delay."
     )
     if check and not met:
         print("mosquitto misses the target", file=sys.stderr)
