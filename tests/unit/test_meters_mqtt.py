@@ -19,7 +19,7 @@ from oracle.meters.gate import Gate
 from oracle.meters.intake import Intake
 from oracle.meters.mqtt import MqttSource
 from oracle.meters.roster import Meter, Role, Roster
-from oracle.meters.sample import Kind, Register
+from oracle.meters.sample import Delivery, Kind, Register
 from oracle.meters.settings import MqttConfig
 from oracle.meters.source import SourceError
 from oracle.meters.store import SampleStore
@@ -184,6 +184,61 @@ def test_messages__not_yet_durable__are_sent_again_after_a_crash(tmp_path: Path)
 
         with here.running():
             here.wait_for(samples=2)
+
+
+class SlowIntake:
+    """Takes everything, and makes nothing durable before it is told to."""
+
+    def __init__(self) -> None:
+        self.taken: list[Delivery] = []
+
+    def put(self, delivery: Delivery) -> None:
+        self.taken.append(delivery)
+
+    def wait_for(self, count: int) -> None:
+        deadline = time.monotonic() + WAIT_S
+        while len(self.taken) < count:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+
+
+def test_message__durable_only_after_its_connection__acknowledges_no_other(tmp_path: Path) -> None:
+    """A broker that lost its sessions numbers its messages from 1 again."""
+    with mosquitto(tmp_path / "broker") as broker:
+        here = station(tmp_path, broker.port)
+        source = MqttSource(MqttConfig.model_validate(here.config), lambda _: None)
+        slow, stop = SlowIntake(), threading.Event()
+        thread = threading.Thread(target=source.run, args=(slow, stop))
+        thread.start()
+        assert source.subscribed.wait(WAIT_S)
+        with publisher(broker.port) as client:
+            publish(client, "meters/m1/energy", message(time.time()))
+            slow.wait_for(1)
+        broker.kill()
+        deadline = time.monotonic() + WAIT_S
+        while source.subscribed.is_set():
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        broker.start()
+        assert source.subscribed.wait(WAIT_S)
+        with publisher(broker.port) as client:
+            publish(client, "meters/m2/energy", message(time.time()))
+            slow.wait_for(2)
+        first, second = slow.taken
+        assert [first.samples[0].meter, second.samples[0].meter] == ["m1", "m2"]
+        assert first.done
+        first.done()
+        # It has a whole turn to say something wrong.
+        with publisher(broker.port) as client:
+            publish(client, "meters/m3/energy", message(time.time()))
+            slow.wait_for(3)
+        stop.set()
+        thread.join(WAIT_S)
+
+        with here.running():
+            store = here.wait_for(samples=4)
+    for meter in ("m2", "m3"):
+        assert list(store.window(meter, Register.IMPORT, 0, 2**53, cumulative=True))
 
 
 def test_strangers__and_what_is_not_a_reading__are_refused_and_counted(tmp_path: Path) -> None:

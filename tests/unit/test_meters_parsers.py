@@ -213,6 +213,16 @@ def test_nem12__bad_records__are_refused_one_by_one() -> None:
         list(nem12.read(b"300,20260105,1", "file"))
 
 
+@pytest.mark.parametrize("quality", ["", "X", "1.5"])
+def test_nem12__day_without_a_known_quality__is_refused_whole(quality: str) -> None:
+    raw = messages.nem12("20260105", {"E1": ["1"] * 48})
+    assert raw.count(b",A,") == 1
+    (refused,) = nem12.read(raw.replace(b",A,", f",{quality},".encode()), "file")
+
+    assert isinstance(refused, Reject)
+    assert "no quality behind 48 values" in refused.why
+
+
 def test_csv__by_its_mapping__is_registers_or_intervals() -> None:
     mapping = CsvMapping.model_validate(
         {
